@@ -1,0 +1,65 @@
+// Package server is the TLS listener that kube-apiserver calls, and its life. It knows nothing of pods or certificates: what
+// to answer, which certificate to show and when the replica is ready are functions it is given.
+//
+// # Why a listener of our own
+//
+// kube-apiserver never repeats a webhook's POST that ended in EOF or a reset (kubernetes issue 127335): the pod is refused,
+// and its StatefulSet backs off for up to 16 m 40 s. It does repeat a POST that was answered with 429 or 5xx and a
+// Retry-After of whole seconds: client-go tries up to 10 more times inside the webhook's timeoutSeconds, and an answer with
+// "Connection: close" makes it dial anew, so that the Service may choose another replica. All here follows from these two
+// facts: never close a connection under a request, and say every "no" as 503, Retry-After: 1, Connection: close.
+//
+// # What is refused, before the body is read
+//
+//   - not_ready: Options.Ready has not returned nil yet. Its first nil is remembered for good.
+//   - draining: SIGTERM was DrainDelay ago.
+//   - overloaded_requests: MaxInFlight requests are inside the handler.
+//   - overloaded_bytes: the body does not fit into BodyBudget. Its Content-Length is reserved (MaxBodyBytes if it is
+//     chunked) until the handler returns. Bodies over 64 KiB may fill three quarters of the budget; the rest is for small ones.
+//
+// sts_webhook_rejected_total{cause} counts them. The budget counts the bytes of bodies; a handler that copies them has
+// to be allowed for in the pod's memory limit.
+//
+// # How a replica leaves
+//
+// When the context of Start ends (SIGTERM):
+//
+//  1. /readyz answers 503 "draining" at once. /healthz stays 200.
+//  2. For DrainDelay (6 s) requests are answered normally. Each answer closes its connection, so that connections in use move
+//     to other replicas while the Service learns that this one leaves.
+//  3. Then new requests are refused, those inside the handler end, and idle connections are closed with a goodbye (below).
+//     This lasts until no connection is open and none has come for 1 s, however slow the Service is to learn.
+//  4. The listener is closed, what was accepted meanwhile is answered, and Start returns nil.
+//
+// DrainTimeout (20 s) bounds all of it; what is open then (a hung handler) is cut, and the log says how many. Set the pod's
+// terminationGracePeriodSeconds to 30: DrainTimeout and 10 s for the rest of the process. With controller-runtime, the
+// manager's GracefulShutdownTimeout must not be shorter than DrainTimeout either. No preStop hook is needed.
+//
+// # How an idle connection is closed
+//
+// kube-apiserver keeps up to 25 idle connections for 90 s. Closing one from our side races with a request on its way, and
+// waiting until the client closes would hold every rollout for 90 s. Instead the server sends an answer that nobody has
+// asked for, 503 with Retry-After and Connection: close, ends its sending side and reads until the client has closed. Go's
+// client takes that answer for the one to a request that crossed it, and client-go repeats the request; if none did, it
+// drops the connection and logs "Unsolicited response received on idle HTTP channel". That line in kube-apiserver's log,
+// at most 25 times a rollout of a replica, is harmless.
+//
+// In normal service the race does not arise: a connection may wait 3 min for a request, twice the client's 90 s. That holds for
+// its first request too, for which net/http's own server would allow ReadHeaderTimeout only; see door.
+//
+// # Limits that are no options
+//
+// TLS handshake 10 s, request head 5 s and 16 KiB, head and body 10 s, head to end of answer 30 s (the largest
+// timeoutSeconds). TLS 1.3 and HTTP/1.1 only, no session tickets.
+//
+// # Metrics
+//
+//	sts_webhook_in_flight_requests                  requests inside the handler
+//	sts_webhook_in_flight_body_bytes                bytes reserved for their bodies
+//	sts_webhook_open_connections                    connections, handshakes included
+//	sts_webhook_rejected_total{cause}               see above
+//	sts_webhook_panics_total                        requests answered with 500
+//	sts_webhook_tls_handshake_errors_total{cause}   untrusted (the client refused our certificate), timeout, other
+//
+// A growing "untrusted" means that an API server holds a caBundle that does not verify the serving certificate.
+package server

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// DefaultAddress is the TLS address: the container port behind the Service.
+	DefaultAddress = ":8443"
+	// DefaultHealthAddress is the plain HTTP address of /healthz and /readyz.
+	DefaultHealthAddress = ":8081"
+
+	// DefaultDrainDelay covers the time from SIGTERM until every kube-proxy has taken the pod out of the Service
+	// (EndpointSlice controller, watch, one sync: about 1 s on a small cluster). Beyond it nothing is lost at once: the
+	// listener goes on refusing with Retry-After until no new connection has come for a second.
+	DefaultDrainDelay = 6 * time.Second
+	// DefaultDrainTimeout is DefaultDrainDelay plus twice the webhook's timeoutSeconds (5) and a margin: a request still
+	// open after that has long been given up by its caller.
+	DefaultDrainTimeout = 20 * time.Second
+	// RecommendedGracePeriod is what terminationGracePeriodSeconds has to say with the default drain: DefaultDrainTimeout,
+	// then 10 s for what the rest of the process still has to do.
+	RecommendedGracePeriod = 30 * time.Second
+
+	// DefaultMaxInFlight bounds the goroutines inside the handler; a call takes well under a millisecond, so this many at
+	// once means that callers arrive faster than the CPU can answer within their timeout.
+	DefaultMaxInFlight = 512
+	// DefaultMaxBodyBytes is 7 MiB: kube-apiserver accepts objects up to 3 MiB, and a review holds at most two of them
+	// (object and oldObject) and a frame.
+	DefaultMaxBodyBytes = 7 << 20
+	// DefaultBodyBudget is four of the largest bodies. A quarter of it is out of reach of large bodies, so that ordinary
+	// pods (6 KB) are admitted beside them.
+	DefaultBodyBudget = 28 << 20
+)
+
+// Options configures New. Every field is validated at once; New reports all mistakes together.
+type Options struct {
+	// Address is the TCP address of the TLS listener. Empty means DefaultAddress.
+	Address string
+	// HealthAddress is the TCP address of /healthz and /readyz over plain HTTP. Empty means DefaultHealthAddress.
+	HealthAddress string
+	// GetCertificate returns the serving certificate for each handshake. It must not block. Required.
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Ready returns nil once the replica may be sent requests; before that the error's text is the answer of /readyz.
+	// The first nil is remembered and Ready is not called again: later trouble must not turn a whole fleet NotReady. Required.
+	Ready func() error
+	// Handler answers POST /mutate; any other path is a 404. It has to write its answer after it has decided, in one go,
+	// and to answer 413 when reading the body fails with *http.MaxBytesError. Required.
+	Handler http.Handler
+	// DrainDelay is how long the listener goes on answering normally after the context of Start has ended. Zero means no
+	// delay; it has to be shorter than DrainTimeout. See DefaultDrainDelay.
+	DrainDelay time.Duration
+	// DrainTimeout bounds the whole drain, DrainDelay included. Zero means DefaultDrainTimeout. It has to stay below the
+	// pod's terminationGracePeriodSeconds.
+	DrainTimeout time.Duration
+	// MaxInFlight bounds the requests inside Handler. Zero means DefaultMaxInFlight.
+	MaxInFlight int
+	// MaxBodyBytes bounds one request body. Zero means DefaultMaxBodyBytes.
+	MaxBodyBytes int64
+	// BodyBudget bounds the bytes of request bodies over all requests inside Handler. Zero means DefaultBodyBudget. Three
+	// quarters of it must hold one body of MaxBodyBytes, or that body would never be admitted.
+	BodyBudget int64
+	// Log receives what an operator should know; noise of the network is at V(1). The zero value discards.
+	Log logr.Logger
+	// Registerer receives the metrics, all at zero. Required.
+	Registerer prometheus.Registerer
+}
+
+// withDefaults returns o with every documented zero value replaced.
+func (o Options) withDefaults() Options {
+	o.Address = orDefault(o.Address, DefaultAddress)
+	o.HealthAddress = orDefault(o.HealthAddress, DefaultHealthAddress)
+	o.DrainTimeout = orDefault(o.DrainTimeout, DefaultDrainTimeout)
+	o.MaxInFlight = orDefault(o.MaxInFlight, DefaultMaxInFlight)
+	o.MaxBodyBytes = orDefault(o.MaxBodyBytes, DefaultMaxBodyBytes)
+	o.BodyBudget = orDefault(o.BodyBudget, DefaultBodyBudget)
+	return o
+}
+
+func orDefault[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// validate reports every mistake of o, whose defaults are filled in.
+func (o Options) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(o.GetCertificate != nil, "GetCertificate: required")
+	check(o.Ready != nil, "Ready: required")
+	check(o.Handler != nil, "Handler: required")
+	check(o.Registerer != nil, "Registerer: required")
+	check(o.DrainDelay >= 0, "DrainDelay %s: must not be negative", o.DrainDelay)
+	check(o.DrainTimeout > o.DrainDelay, "DrainTimeout %s: must be longer than DrainDelay %s", o.DrainTimeout, o.DrainDelay)
+	check(o.MaxInFlight > 0, "MaxInFlight %d: must be positive", o.MaxInFlight)
+	check(o.MaxBodyBytes > 0, "MaxBodyBytes %d: must be positive", o.MaxBodyBytes)
+	check(largeLimit(o.BodyBudget) >= o.MaxBodyBytes,
+		"BodyBudget %d: three quarters of it must hold one body of MaxBodyBytes %d", o.BodyBudget, o.MaxBodyBytes)
+	return errors.Join(errs...)
+}
+
+// timing holds the limits that are no options, because only one value of each is right; tests shorten them.
+type timing struct {
+	// handshake bounds the TLS handshake. kube-apiserver gives up after 10 s (client-go's TLSHandshakeTimeout).
+	handshake time.Duration
+	// header bounds the arrival of the request head from its first byte on: one packet from an honest client.
+	header time.Duration
+	// read bounds head and body together: 7 MiB at less than 1 MB/s. With timeoutSeconds: 5 the caller is gone by then.
+	read time.Duration
+	// write bounds everything from the request head to the last byte of the answer. 30 s is the largest timeoutSeconds
+	// that Kubernetes accepts for a webhook.
+	write time.Duration
+	// idle is how long a connection may wait for a request, the first one included. It must be clearly beyond the 90 s
+	// after which kube-apiserver closes its side (apimachinery's SetTransportDefaults): who closes first never cuts the other.
+	idle time.Duration
+	// farewell bounds the closing of an idle connection: the goodbye answer and the wait for the client's own close.
+	farewell time.Duration
+	// quiet is how long no new connection may have come before the drain calls the Service free of this pod.
+	quiet time.Duration
+	// tick is how often the drain looks again.
+	tick time.Duration
+}
+
+var production = timing{
+	handshake: 10 * time.Second,
+	header:    5 * time.Second,
+	read:      10 * time.Second,
+	write:     30 * time.Second,
+	idle:      3 * time.Minute,
+	farewell:  2 * time.Second,
+	quiet:     time.Second,
+	tick:      20 * time.Millisecond,
+}
