@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// PauseImage does nothing until it is told to end. It is the sandbox of every pod
+// and the lightest container for pods that only have to be placed.
+const PauseImage = "sts-webhook-test/pause:1"
+
+// WebhookImageName is the image of manifests/.
+const WebhookImageName = "sts-webhook:latest"
+
+// LoadImage loads a "docker save" archive into every running node. Pods that name
+// it need imagePullPolicy IfNotPresent or Never.
+func (c *Cluster) LoadImage(ctx context.Context, archive string) error {
+	nodes, nodesCtx := errgroup.WithContext(ctx)
+	for _, node := range c.Nodes() {
+		if c.alive(node + "." + Runtime) {
+			nodes.Go(func() error { return c.loadInto(nodesCtx, node, archive) })
+		}
+	}
+	return nodes.Wait()
+}
+
+func (c *Cluster) loadInto(ctx context.Context, node, archive string) error {
+	absolute, err := filepath.Abs(archive)
+	if err != nil {
+		return fmt.Errorf("load image: %w", err)
+	}
+	if _, err := c.ctr(ctx, node, "images", "import", absolute); err != nil {
+		return fmt.Errorf("load image into %s: %w", node, err)
+	}
+	return nil
+}
+
+// WebhookImage is the image of the webhook around its static binary. It holds the
+// same as the final stage of the Dockerfile.
+func WebhookImage(binary string) Image {
+	return Image{
+		Name: WebhookImageName,
+		Files: []ImageFile{
+			{Path: "/sts-webhook", Mode: 0o755, Source: binary},
+			{Path: caCertificates, Source: caCertificates},
+		},
+		Entrypoint: []string{"/sts-webhook"},
+		User:       "65532:65532",
+	}
+}
+
+// BuildWebhookImage compiles the webhook of this checkout and writes its image.
+func BuildWebhookImage(ctx context.Context, archive string) error {
+	dir, err := os.MkdirTemp("", "sts-webhook-image")
+	if err != nil {
+		return fmt.Errorf("create directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "sts-webhook")
+	if err := Compile(ctx, ".", binary); err != nil {
+		return err
+	}
+	return BuildImage(archive, WebhookImage(binary))
+}
+
+// BuildProgramImage compiles the program in a directory of this checkout, for
+// example "test/cluster/probe", and writes an image with it as entry point.
+func BuildProgramImage(ctx context.Context, name, program, archive string) error {
+	dir, err := os.MkdirTemp("", "sts-webhook-image")
+	if err != nil {
+		return fmt.Errorf("create directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "program")
+	if err := Compile(ctx, program, binary); err != nil {
+		return err
+	}
+	return BuildImage(archive, Image{
+		Name:       name,
+		Files:      []ImageFile{{Path: "/program", Mode: 0o755, Source: binary}},
+		Entrypoint: []string{"/program"},
+		User:       "65532:65532",
+	})
+}
+
+// Compile builds the main package in a directory of this checkout as a static
+// binary without paths of this machine.
+func Compile(ctx context.Context, program, binary string) error {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = goCommand(ctx, root, "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./"+program)
+	return err
+}
+
+// pauseImage builds the sandbox image, or finds the one built before.
+func pauseImage(ctx context.Context) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	archive := filepath.Join(cache, "pause-1.tar")
+	if exists(archive) {
+		return archive, nil
+	}
+	return archive, BuildProgramImage(ctx, PauseImage, "test/cluster/pause", archive)
+}
