@@ -1,0 +1,76 @@
+package dingtalktest
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// unescape undoes what the notifier does to untrusted texts.
+var unescape = strings.NewReplacer("\u200b", "", `\`, "")
+
+// ordinalRange is one part of a list of ordinals, in English and in Chinese.
+var ordinalRange = regexp.MustCompile(`^(\d+)(?:\.\.(\d+)(?: ?[(（](even|odd|step (\d+)|偶数|奇数|步长 (\d+))[)）])?)?$`)
+
+// Placed reads the placed pods from a message's text: "namespace/pod" to
+// "key=value", one entry per ordinal. It knows the text's format only, not the
+// code that writes it. A pod told twice in one message is an error.
+func Placed(text string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, line := range strings.Split(text, "\n") {
+		left, selector, found := strings.Cut(line, " -> ")
+		item, isItem := strings.CutPrefix(left, "- ")
+		if !found || !isItem {
+			continue
+		}
+		dash := strings.LastIndex(item, "-") // a name may hold dashes, a list of ordinals never
+		if dash < 0 {
+			return nil, fmt.Errorf("read placed pods: no ordinals in %q", line)
+		}
+		for _, part := range strings.Split(item[dash+1:], ", ") {
+			ordinals, err := expand(part)
+			if err != nil {
+				return nil, fmt.Errorf("read placed pods in %q: %w", line, err)
+			}
+			for _, ordinal := range ordinals {
+				pod := unescape.Replace(item[:dash]) + "-" + strconv.Itoa(ordinal)
+				if _, twice := out[pod]; twice {
+					return nil, fmt.Errorf("read placed pods: %s stands twice in one message", pod)
+				}
+				out[pod] = unescape.Replace(selector)
+			}
+		}
+	}
+	return out, nil
+}
+
+// expand returns the ordinals of one part, such as 7, 0..5 or 1..9 (odd).
+func expand(part string) ([]int, error) {
+	m := ordinalRange.FindStringSubmatch(part)
+	if m == nil {
+		return nil, fmt.Errorf("%q is no list of ordinals", part)
+	}
+	from, _ := strconv.Atoi(m[1])
+	to, step := from, 1
+	if m[2] != "" {
+		to, _ = strconv.Atoi(m[2])
+	}
+	switch {
+	case m[4]+m[5] != "":
+		step, _ = strconv.Atoi(m[4] + m[5])
+	case m[3] == "even" || m[3] == "偶数" || m[3] == "odd" || m[3] == "奇数":
+		step = 2
+		if odd := m[3] == "odd" || m[3] == "奇数"; odd != (from%2 == 1) {
+			return nil, fmt.Errorf("%q has the wrong parity", part)
+		}
+	}
+	if to < from || step < 1 || (to-from)%step != 0 {
+		return nil, fmt.Errorf("%q is no range", part)
+	}
+	var out []int
+	for n := from; n <= to; n += step {
+		out = append(out, n)
+	}
+	return out, nil
+}

@@ -1,0 +1,262 @@
+package alert
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+
+	"sts-mutating-webhook/internal/alert/dingtalktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	testToken  = "tok3n-0123456789abcdef+/"
+	testSecret = "SECdeadbeef0123456789+/="
+)
+
+// world is a robot behind an in-memory network, the files that name it, and the
+// notifiers that send to it. It lives in a synctest bubble, whose clock moves only
+// when every goroutine waits: minutes pass at once, and nothing is left to chance.
+type world struct {
+	t       *testing.T
+	robot   *dingtalktest.Robot
+	dir     string
+	logs    *logs
+	listen  *pipeListener
+	options Options // what start uses; tests change it before
+	stops   []func()
+}
+
+// inWorld runs the test in a bubble. When it returns, all goroutines have ended.
+func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, dir: dir, logs: &logs{}, listen: newPipeListener()}
+		w.robot = dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: testSecret})
+		w.credentials("http://robot.test/robot/send?access_token="+"tok3n-0123456789abcdef%2B%2F", testSecret)
+		w.options = Options{
+			URLFile: filepath.Join(dir, "url"), SecretFile: filepath.Join(dir, "secret"),
+			AllowHTTP: true, Language: languageEn, ClusterName: "test", AlertOn: Kinds,
+			Random: func() float64 { return 0.5 }, dial: w.listen.dial,
+		}
+		server := &http.Server{Handler: w.robot}
+		served := make(chan struct{})
+		go func() { defer close(served); _ = server.Serve(w.listen) }()
+		test(w)
+		w.stop()
+		_ = server.Close()
+		<-served
+	})
+}
+
+// credentials writes both files.
+func (w *world) credentials(url, secret string) {
+	w.t.Helper()
+	for name, text := range map[string]string{"url": url, "secret": secret} {
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text+"\n"), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// instance is one running notifier and its metrics.
+type instance struct {
+	*Notifier
+	registry *prometheus.Registry
+	end      func() // ends it and waits; may be called twice
+}
+
+// start runs a notifier with the world's options.
+func (w *world) start() *instance {
+	w.t.Helper()
+	o := w.options
+	registry := prometheus.NewRegistry()
+	o.Registerer, o.Log = registry, w.logs.logger()
+	n, err := New(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Start(ctx) }()
+	end := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Errorf("Start returned %v, want nil", err)
+		}
+	})
+	w.stops = append(w.stops, end)
+	return &instance{Notifier: n, registry: registry, end: end}
+}
+
+func (w *world) stop() {
+	for _, end := range w.stops {
+		end()
+	}
+}
+
+// pass lets d go by and everything settle.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// metric returns the value of the series, given as name or name{reason="x"}.
+func (i *instance) metric(t *testing.T, series string) float64 {
+	t.Helper()
+	name, label, _ := strings.Cut(series, "{")
+	families, err := i.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "sts_webhook_alert_"+name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if label != "" && fmt.Sprintf("reason=%q}", m.GetLabel()[0].GetValue()) != label {
+				continue
+			}
+			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no series %s", series)
+	return 0
+}
+
+func (i *instance) expect(t *testing.T, want map[string]float64) {
+	t.Helper()
+	for series, value := range want {
+		if got := i.metric(t, series); got != value {
+			t.Errorf("metric %s = %v, want %v", series, got, value)
+		}
+	}
+}
+
+// exposition returns everything that the metrics endpoint would show.
+func (i *instance) exposition(t *testing.T) string {
+	t.Helper()
+	families, err := i.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&out, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.String()
+}
+
+// placedSum reads all accepted messages and returns the sum of the placed pods.
+// A pod told twice is an error.
+func (w *world) placedSum() map[string]string {
+	w.t.Helper()
+	sum := map[string]string{}
+	for _, m := range w.robot.Messages() {
+		placed, err := dingtalktest.Placed(m.Text)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for pod := range placed {
+			if _, twice := sum[pod]; twice {
+				w.t.Errorf("%s was told twice", pod)
+			}
+		}
+		maps.Copy(sum, placed)
+	}
+	return sum
+}
+
+func (w *world) texts() (out []string) {
+	for _, m := range w.robot.Messages() {
+		out = append(out, m.Text)
+	}
+	return out
+}
+
+// logs collects what all notifiers log, one line per call.
+type logs struct {
+	mu  sync.Mutex // guards out
+	out bytes.Buffer
+}
+
+func (l *logs) logger() logr.Logger {
+	return funcr.NewJSON(func(line string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.out.WriteString(line + "\n")
+	}, funcr.Options{Verbosity: 10})
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.String()
+}
+
+func (l *logs) count(text string) int { return strings.Count(l.String(), text) }
+
+// pipeListener is a network without sockets: a bubble's clock stands still while
+// a goroutine waits for the kernel, not while it waits for a pipe.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{} // closed by Close
+	once   sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "robot"} }
+
+// placed and denied make events.
+func placed(set string, ordinal int32, value string) Event {
+	return Event{Kind: Placed, Reason: "Placed", Namespace: "shop", StatefulSet: set, Ordinal: ordinal, Key: "name", Value: value}
+}
+
+func denied(set string) Event {
+	return Event{Kind: Denied, Reason: "InvalidAnnotation", Namespace: "shop", StatefulSet: set, Message: "unknown field evn"}
+}
