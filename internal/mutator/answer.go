@@ -1,0 +1,43 @@
+package mutator
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// encode returns the AdmissionReview that answers r. Without a change there is
+// neither a patch nor a patchType: an empty patch is an error to the API server.
+func encode(r *review, d *decision) ([]byte, error) {
+	if d.outcome == denied {
+		return encodeDenial(r, d.denial)
+	}
+	answer := make([]byte, 0, 256+len(r.uid)+base64.StdEncoding.EncodedLen(len(d.patch)))
+	answer = append(answer, `{"kind":"`+reviewKind+`","apiVersion":"`+reviewAPIVersion+`","response":{"uid":"`...)
+	answer = appendEscaped(answer, r.uid)
+	answer = append(answer, `","allowed":true`...)
+	if d.outcome == placed {
+		answer = append(answer, `,"patch":"`...)
+		answer = base64.StdEncoding.AppendEncode(answer, d.patch)
+		answer = append(answer, `","patchType":"JSONPatch"`...)
+	}
+	return append(answer, "}}"...), nil
+}
+
+func encodeDenial(r *review, d *denial) ([]byte, error) {
+	answer, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: reviewAPIVersion, Kind: reviewKind},
+		Response: &admissionv1.AdmissionResponse{
+			UID:    types.UID(r.uid),
+			Result: d.status(clip(r.pod.name, maxName)),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode AdmissionReview: %w", err)
+	}
+	return answer, nil
+}

@@ -1,0 +1,61 @@
+package mutator
+
+import (
+	"io"
+	"sync"
+)
+
+const (
+	// minBuffer is the smallest buffer made for a body, in bytes: most
+	// reviews of a pod fit.
+	minBuffer = 16 << 10
+	// maxPooled is the largest buffer that is made on the word of a
+	// Content-Length alone, and that is kept for later requests. Beyond it,
+	// memory is taken only as bytes arrive and goes back to the collector
+	// after the request.
+	maxPooled = 128 << 10
+)
+
+// buffers holds *[]byte of at most maxPooled capacity.
+var buffers sync.Pool
+
+// getBuffer returns an empty buffer for a body of the announced length; a
+// negative length is unknown.
+func getBuffer(contentLength int64) *[]byte {
+	// One byte more than the body, for the read that finds its end.
+	size := int(min(max(contentLength+1, minBuffer), maxPooled))
+	if b, ok := buffers.Get().(*[]byte); ok && cap(*b) >= size {
+		return b
+	}
+	b := make([]byte, 0, size)
+	return &b
+}
+
+// putBuffer takes a buffer back. Nobody may use its bytes afterwards.
+func putBuffer(b *[]byte) {
+	if cap(*b) > maxPooled {
+		return
+	}
+	*b = (*b)[:0]
+	buffers.Put(b)
+}
+
+// readAll appends everything that r yields to b. Its cost is linear in the
+// length: a full buffer at least doubles.
+func readAll(b []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(b) == cap(b) {
+			larger := make([]byte, len(b), 2*cap(b)+minBuffer)
+			copy(larger, b)
+			b = larger
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+}

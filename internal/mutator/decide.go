@@ -1,0 +1,137 @@
+package mutator
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Settings are the user's options. The zero value is the default behaviour.
+type Settings struct {
+	// DefaultStatefulSet (--default-statefulset) is the StatefulSet that an
+	// opted-in pod without a StatefulSet owner is taken to belong to; its
+	// name must then start with "<DefaultStatefulSet>-". Empty: such a pod is
+	// denied.
+	DefaultStatefulSet string
+	// ReplaceExisting (--existing-selector=replace) makes the result the
+	// pod's whole nodeSelector. False (merge): other keys stay.
+	ReplaceExisting bool
+}
+
+// outcome is what became of a request.
+type outcome int
+
+const (
+	ignored   outcome = iota // none of our business: allowed as it is
+	unchanged                // the nodeSelector is already right
+	placed                   // allowed with a patch
+	denied                   // refused, with a denial
+)
+
+// decision is everything that follows from a request.
+type decision struct {
+	outcome     outcome
+	statefulSet string // empty until known
+	ordinal     int32  // for placed and unchanged, as are key and value
+	key, value  string
+	patch       []byte  // a JSON patch; for placed only
+	denial      *denial // for denied only
+}
+
+// decide applies the rules to a review. It is a pure function: same review and
+// settings, same decision.
+func decide(r *review, s Settings) decision {
+	if !r.createsPod() {
+		return decision{outcome: ignored}
+	}
+	if r.podErr != nil {
+		return deny("", ReasonPodMalformed, "", metav1.CauseTypeFieldValueInvalid,
+			"the pod cannot be read: %v; create it with a client that sends each field once and with its type", r.podErr)
+	}
+	if r.pod.optIn.value != optInValue {
+		return decision{outcome: ignored}
+	}
+	if r.pod.name == "" {
+		return deny("", ReasonPodUnnamed, namePath, metav1.CauseTypeFieldValueRequired,
+			"the pod has no name (generateName is not enough), so it has no ordinal; "+
+				"let a StatefulSet create it, or remove the label %s", optInLabel)
+	}
+	return place(&r.pod, s)
+}
+
+// place decides about an opted-in pod with a name.
+func place(p *pod, s Settings) decision {
+	statefulSet := s.DefaultStatefulSet
+	if p.controller.isStatefulSet() {
+		statefulSet = p.controller.name
+	}
+	if statefulSet == "" {
+		return denyOwner(p)
+	}
+	ordinal, err := ordinalOf(p.name, statefulSet)
+	if err != nil {
+		return deny(statefulSet, ReasonOrdinalInvalid, namePath, metav1.CauseTypeFieldValueInvalid,
+			"pod %s has no ordinal in StatefulSet %s: %v; let the StatefulSet create its pods, or remove the label %s",
+			quote(p.name), quote(statefulSet), err, optInLabel)
+	}
+	if p.podIndex.set && p.podIndex.value != p.name[len(statefulSet)+1:] {
+		return deny(statefulSet, ReasonPodIndexMismatch, podIndexPath, metav1.CauseTypeFieldValueInvalid,
+			"label %s is %s, but the name of pod %s says ordinal %d; remove the label or correct it",
+			podIndexLabel, quote(p.podIndex.value), quote(p.name), ordinal)
+	}
+	return placeByRule(p, s, statefulSet, ordinal)
+}
+
+// denyOwner explains that no StatefulSet controls the pod.
+func denyOwner(p *pod) decision {
+	controller := "it has no controller"
+	if o := p.controller; o != (owner{}) {
+		controller = fmt.Sprintf("its controller is %s %s of %s", quote(o.kind), quote(o.name), quote(o.apiVersion))
+	}
+	return deny("", ReasonNoStatefulSet, ownersPath, metav1.CauseTypeFieldValueInvalid,
+		"pod %s carries the label %s=%s, but no StatefulSet controls it (%s); remove the label, "+
+			"or let a StatefulSet create the pod, or start the webhook with --default-statefulset=<name>",
+		quote(p.name), optInLabel, optInValue, controller)
+}
+
+// example is what denials tell users to write.
+const example = `{"key": "<node label>", "even": "<value for even ordinals>", "odd": "<value for odd ordinals>"}`
+
+// placeByRule decides about a pod whose ordinal is known.
+func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision {
+	if p.annotation == nil {
+		return deny(statefulSet, ReasonAnnotationMissing, annotationPath, metav1.CauseTypeFieldValueRequired,
+			"pod %s carries the label %s=%s but no annotation %s; add %s to the StatefulSet's pod template, or remove the label",
+			quote(p.name), optInLabel, optInValue, annotationKey, example)
+	}
+	rule, err := parseRule(p.annotation)
+	if err != nil {
+		reason := ReasonAnnotationInvalid
+		if errors.Is(err, errNotJSON) {
+			reason = ReasonAnnotationMalformed
+		}
+		return deny(statefulSet, reason, annotationPath, metav1.CauseTypeFieldValueInvalid,
+			"annotation %s: %v; write %s in the StatefulSet's pod template", annotationKey, err, example)
+	}
+	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal, key: rule.key, value: rule.value(ordinal)}
+	d.patch, err = patchFor(p, s, d.key, d.value)
+	if err != nil {
+		return deny(statefulSet, ReasonPodMalformed, "spec.nodeSelector", metav1.CauseTypeFieldValueInvalid,
+			"the pod cannot be changed: %v", err)
+	}
+	if d.patch == nil {
+		d.outcome = unchanged
+	}
+	return d
+}
+
+// deny builds a denial from the message's format and its arguments, of which
+// the untrusted ones must be quoted.
+func deny(statefulSet, reason, field string, cause metav1.CauseType, format string, args ...any) decision {
+	return decision{
+		outcome:     denied,
+		statefulSet: statefulSet,
+		denial:      &denial{reason: reason, field: field, cause: cause, message: fmt.Sprintf(format, args...)},
+	}
+}

@@ -1,0 +1,187 @@
+package mutator
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What an AdmissionReview must say of itself. v1 is the only version since
+// Kubernetes 1.22, and the only one our webhook configuration asks for.
+const (
+	reviewAPIVersion = "admission.k8s.io/v1"
+	reviewKind       = "AdmissionReview"
+)
+
+// review is what the handler needs of an AdmissionReview. Its strings are
+// copies; pod.annotation and pod.selector are parts of the body, so a review
+// must not be used once the body's buffer is.
+type review struct {
+	uid       string
+	namespace string
+	dryRun    bool
+
+	kind        groupVersionName
+	resource    groupVersionName
+	subresource string
+	operation   string
+
+	pod pod
+	// podErr tells that the object cannot be read as a Pod, or in more than
+	// one way. It matters only if the request creates a pod.
+	podErr error
+}
+
+// groupVersionName is a GroupVersionKind or a GroupVersionResource.
+type groupVersionName struct{ group, version, name string }
+
+// createsPod tells whether the request creates a pod itself, not a subresource
+// such as pods/binding or pods/eviction, whose object is no Pod. Anything else
+// comes only from a webhook configuration wider than ours.
+func (r *review) createsPod() bool {
+	return r.operation == "CREATE" &&
+		r.resource == groupVersionName{"", "v1", "pods"} &&
+		r.kind == groupVersionName{"", "v1", "Pod"} &&
+		r.subresource == ""
+}
+
+// decode reads an AdmissionReview. An error means that the body is not one, and
+// has no other answer than an HTTP error. The meaning is that of decoding into
+// the typed structures as the API server does (names are case-sensitive, null
+// is the zero value, unknown members are ignored), with one exception: a member
+// that is read and occurs twice is refused, for the typed decoders do not agree
+// on whether the last one wins or both are merged.
+func decode(body []byte) (review, error) {
+	d := decoder{scan: scanner{data: body}}
+	if err := d.document(); err != nil {
+		return review{}, err
+	}
+	if err := d.scan.end(); err != nil {
+		return review{}, err
+	}
+	if d.fault != nil {
+		return review{}, d.fault
+	}
+	if d.apiVersion.value != reviewAPIVersion || d.kind.value != reviewKind {
+		return review{}, fmt.Errorf("read AdmissionReview: got apiVersion %s, kind %s, want %s, %s",
+			quote(d.apiVersion.value), quote(d.kind.value), reviewAPIVersion, reviewKind)
+	}
+	if d.review.uid == "" {
+		return review{}, errors.New("read AdmissionReview: request.uid is missing")
+	}
+	return d.review, nil
+}
+
+// member is a string in an object of the document.
+type member struct {
+	value string
+	// set tells that the member occurred, be it as null.
+	set bool
+}
+
+// decoder fills a review in one pass over the body.
+type decoder struct {
+	scan   scanner
+	review review
+	// fault is the first thing that is JSON but not what the document may
+	// hold. Reading goes on, because syntax errors come first: they, unlike
+	// a fault inside the pod, leave nobody to answer.
+	fault error
+
+	apiVersion, kind member
+	seenRequest      bool
+}
+
+// blame notes a fault.
+func (d *decoder) blame(path, problem string) {
+	if d.fault == nil {
+		d.fault = fmt.Errorf("read %s: %s", path, problem)
+	}
+}
+
+// object reads an object or null. seen must be the same variable for each
+// occurrence of the same member.
+func (d *decoder) object(path string, seen *bool, each func(name []byte) error) error {
+	if *seen {
+		d.blame(path, "the member occurs twice")
+		return d.scan.skip()
+	}
+	*seen = true
+	switch d.scan.peek() {
+	case '{':
+		return d.scan.object(each)
+	case 'n':
+	default:
+		d.blame(path, "not an object")
+	}
+	return d.scan.skip()
+}
+
+// text reads a string or null.
+func (d *decoder) text(path string, into *member) error {
+	if into.set {
+		d.blame(path, "the member occurs twice")
+		return d.scan.skip()
+	}
+	into.set = true
+	switch d.scan.peek() {
+	case '"':
+		text, err := d.scan.text()
+		into.value = known(text)
+		return err
+	case 'n':
+	default:
+		d.blame(path, "not a string")
+	}
+	return d.scan.skip()
+}
+
+// known returns text as a string, without an allocation for the words that
+// nearly every review consists of.
+func known(text []byte) string {
+	switch string(text) {
+	case "CREATE":
+		return "CREATE"
+	case "v1":
+		return "v1"
+	case "Pod":
+		return "Pod"
+	case "pods":
+		return "pods"
+	case optInValue:
+		return optInValue
+	case "apps/v1":
+		return "apps/v1"
+	case "StatefulSet":
+		return "StatefulSet"
+	case reviewAPIVersion:
+		return reviewAPIVersion
+	case reviewKind:
+		return reviewKind
+	}
+	return string(text)
+}
+
+// flag reads a boolean or null.
+func (d *decoder) flag(path string, seen, into *bool) error {
+	if *seen {
+		d.blame(path, "the member occurs twice")
+		return d.scan.skip()
+	}
+	*seen = true
+	switch d.scan.peek() {
+	case 't':
+		*into = true
+	case 'f', 'n':
+	default:
+		d.blame(path, "not a boolean")
+	}
+	return d.scan.skip()
+}
+
+// unreadText passes over a value that must be a string or null.
+func (d *decoder) unreadText(path string) error {
+	if c := d.scan.peek(); c != '"' && c != 'n' {
+		d.blame(path, "not a string")
+	}
+	return d.scan.skip()
+}

@@ -1,0 +1,185 @@
+package mutator
+
+// The names that users write. They are fixed: the webhook configuration's
+// objectSelector repeats the label.
+const (
+	optInLabel    = "ab-build-different"
+	optInValue    = "true"
+	podIndexLabel = "apps.kubernetes.io/pod-index"
+	annotationKey = "custom-node-selector"
+)
+
+// Field paths, as the causes of a denial and the errors of the decoder spell
+// them.
+const (
+	namePath       = "metadata.name"
+	ownersPath     = "metadata.ownerReferences"
+	podIndexPath   = "metadata.labels[" + podIndexLabel + "]"
+	annotationPath = "metadata.annotations[" + annotationKey + "]"
+)
+
+// pod holds the facts of a Pod that the decision rests on. The zero value is a
+// pod that is not there.
+type pod struct {
+	// name is metadata.name: the name under which the pod will be stored.
+	// The request's own name field says nothing more, and is empty whenever
+	// the name is still to be generated.
+	name string
+	// hasSpec tells that there is a spec to patch.
+	hasSpec  bool
+	optIn    member // label ab-build-different
+	podIndex member // label apps.kubernetes.io/pod-index
+	// annotation is the text of custom-node-selector, nil if there is none.
+	annotation []byte
+	// controller is the first owner reference with controller: true, as
+	// metav1.GetControllerOf finds it; the zero value if there is none.
+	controller owner
+	selector   selector
+}
+
+// owner is an owner reference.
+type owner struct{ apiVersion, kind, name string }
+
+// podObject reads the request's object. What cannot be read as a Pod ends up in
+// podErr, not among the faults of the review around it.
+func (d *decoder) podObject(seen *bool) error {
+	if *seen {
+		d.blame("request.object", "the member occurs twice")
+		return d.scan.skip()
+	}
+	outer := d.fault
+	d.fault = nil
+	var metadata, spec bool
+	err := d.object("object", seen, func(name []byte) error {
+		switch string(name) {
+		case "metadata":
+			return d.metadata(&metadata)
+		case "spec":
+			return d.spec(&spec)
+		}
+		return d.scan.skip()
+	})
+	d.review.podErr = d.fault
+	d.fault = outer
+	return err
+}
+
+func (d *decoder) metadata(seen *bool) error {
+	var podName member
+	var labels, annotations, owners bool
+	p := &d.review.pod
+	err := d.object("metadata", seen, func(name []byte) error {
+		switch string(name) {
+		case "name":
+			return d.text(namePath, &podName)
+		case "labels":
+			return d.labels(&labels)
+		case "annotations":
+			return d.annotations(&annotations)
+		case "ownerReferences":
+			return d.owners(&owners)
+		}
+		return d.scan.skip()
+	})
+	p.name = podName.value
+	return err
+}
+
+func (d *decoder) labels(seen *bool) error {
+	const path = "metadata.labels"
+	return d.object(path, seen, func(name []byte) error {
+		switch string(name) {
+		case optInLabel:
+			return d.text(path+"["+optInLabel+"]", &d.review.pod.optIn)
+		case podIndexLabel:
+			return d.text(podIndexPath, &d.review.pod.podIndex)
+		}
+		return d.unreadText(path)
+	})
+}
+
+func (d *decoder) annotations(seen *bool) error {
+	return d.object("metadata.annotations", seen, func(name []byte) error {
+		if string(name) == annotationKey {
+			return d.annotation()
+		}
+		return d.unreadText("metadata.annotations")
+	})
+}
+
+func (d *decoder) annotation() error {
+	if d.review.pod.annotation != nil {
+		d.blame(annotationPath, "the member occurs twice")
+	}
+	if d.scan.peek() != '"' {
+		d.review.pod.annotation = []byte{}
+		return d.unreadText(annotationPath)
+	}
+	text, err := d.scan.text()
+	d.review.pod.annotation = text
+	return err
+}
+
+func (d *decoder) owners(seen *bool) error {
+	const path = ownersPath
+	if *seen {
+		d.blame(path, "the member occurs twice")
+		return d.scan.skip()
+	}
+	*seen = true
+	switch d.scan.peek() {
+	case '[':
+		found := false
+		return d.scan.array(func() error { return d.owner(path, &found) })
+	case 'n':
+	default:
+		d.blame(path, "not an array")
+	}
+	return d.scan.skip()
+}
+
+// owner reads one owner reference and keeps it if it is the controller's.
+func (d *decoder) owner(path string, found *bool) error {
+	var apiVersion, kind, name member
+	var seen, seenController, controller bool
+	err := d.object(path, &seen, func(field []byte) error {
+		switch string(field) {
+		case "apiVersion":
+			return d.text(path, &apiVersion)
+		case "kind":
+			return d.text(path, &kind)
+		case "name":
+			return d.text(path, &name)
+		case "controller":
+			return d.flag(path, &seenController, &controller)
+		}
+		return d.scan.skip()
+	})
+	if controller && !*found {
+		*found = true
+		d.review.pod.controller = owner{apiVersion.value, kind.value, name.value}
+	}
+	return err
+}
+
+func (d *decoder) spec(seen *bool) error {
+	var nodeSelector bool
+	d.review.pod.hasSpec = d.scan.peek() == '{'
+	return d.object("spec", seen, func(name []byte) error {
+		if string(name) == "nodeSelector" {
+			return d.nodeSelector(&nodeSelector)
+		}
+		return d.scan.skip()
+	})
+}
+
+func (d *decoder) nodeSelector(seen *bool) error {
+	const path = "spec.nodeSelector"
+	object := d.scan.peek() == '{' && !*seen
+	start := d.scan.pos
+	err := d.object(path, seen, func([]byte) error { return d.unreadText(path) })
+	if object {
+		d.review.pod.selector = d.scan.data[start:d.scan.pos]
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package mutator
+
+import (
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Why a pod is denied: the values of Denial.Reason and of the metric's label
+// reason. Dashboards and alert texts rely on them.
+const (
+	// ReasonPodMalformed: the object is no readable Pod. Never seen from a
+	// healthy API server.
+	ReasonPodMalformed = "pod_malformed"
+	// ReasonPodUnnamed: the pod has no name yet, so it has no ordinal.
+	ReasonPodUnnamed = "pod_unnamed"
+	// ReasonNoStatefulSet: the pod is labelled, but no StatefulSet controls it.
+	ReasonNoStatefulSet = "no_statefulset"
+	// ReasonOrdinalInvalid: the pod's name is not <statefulset>-<ordinal>.
+	ReasonOrdinalInvalid = "ordinal_invalid"
+	// ReasonPodIndexMismatch: the pod-index label contradicts the name.
+	ReasonPodIndexMismatch = "pod_index_mismatch"
+	// ReasonAnnotationMissing: the pod is labelled but has no annotation.
+	ReasonAnnotationMissing = "annotation_missing"
+	// ReasonAnnotationMalformed: the annotation is not JSON.
+	ReasonAnnotationMalformed = "annotation_malformed"
+	// ReasonAnnotationInvalid: the annotation is JSON with the wrong content.
+	ReasonAnnotationInvalid = "annotation_invalid"
+)
+
+// Reasons lists every Reason constant.
+func Reasons() []string {
+	return []string{
+		ReasonPodMalformed, ReasonPodUnnamed, ReasonNoStatefulSet, ReasonOrdinalInvalid,
+		ReasonPodIndexMismatch, ReasonAnnotationMissing, ReasonAnnotationMalformed, ReasonAnnotationInvalid,
+	}
+}
+
+// denial is a refusal and its explanation. A user meets the message in the
+// StatefulSet's FailedCreate event, so it says what is wrong, with which value,
+// and what to do.
+type denial struct {
+	reason  string // one of Reasons
+	message string
+	field   string // path in the Pod
+	cause   metav1.CauseType
+}
+
+// status is the answer to the API server: 400 for what cannot be read, 422 for
+// what can be read and is wrong. The cause repeats the message because kubectl
+// prints only the causes of an Invalid status.
+func (d *denial) status(podName string) *metav1.Status {
+	s := &metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    http.StatusUnprocessableEntity,
+		Reason:  metav1.StatusReasonInvalid,
+		Message: d.message,
+		Details: &metav1.StatusDetails{
+			Kind:   "Pod",
+			Name:   podName,
+			Causes: []metav1.StatusCause{{Type: d.cause, Message: d.message, Field: d.field}},
+		},
+	}
+	if d.reason == ReasonPodMalformed || d.reason == ReasonAnnotationMalformed {
+		s.Code, s.Reason = http.StatusBadRequest, metav1.StatusReasonBadRequest
+	}
+	return s
+}
+
+const (
+	// maxQuoted bounds what a message repeats of a value, in bytes. A label
+	// value may have 63.
+	maxQuoted = 80
+	// maxName bounds a name in events and logs, in bytes: the longest that
+	// Kubernetes stores. Names are validated only after admission.
+	maxName = 253
+)
+
+// quote makes untrusted text fit for a message: bounded, in quotes, everything
+// unprintable escaped.
+func quote(text string) string {
+	if short := clip(text, maxQuoted); len(short) < len(text) {
+		return strconv.Quote(short + "…")
+	}
+	return strconv.Quote(text)
+}
+
+// clip returns the start of text, at most limit bytes, whole runes only.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
