@@ -1,0 +1,73 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sts-mutating-webhook/internal/rotator"
+)
+
+// rotate is the command that asks the fleet for a new CA.
+type rotate struct {
+	namespaceFlag
+	kubeconfig string
+	context    string
+	distrust   bool
+	timeout    time.Duration
+}
+
+func (c *rotate) addFlags(f *pflag.FlagSet) {
+	c.namespaceFlag.addFlags(f, cmp.Or(os.Getenv("POD_NAMESPACE"), "custom-system"))
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; empty means what kubectl would use")
+	f.StringVar(&c.context, "context", "", "kubeconfig context; empty means the current one")
+	f.BoolVar(&c.distrust, "distrust-now", false, "a key leaked: replace every CA within seconds instead of after --ca-overlap. "+
+		"It costs the calls of an apiserver that learns of the new caBundle more than two seconds late")
+	f.DurationVar(&c.timeout, "timeout", time.Minute, "how long to wait for the webhook to act")
+}
+
+func (c *rotate) validate() error {
+	if c.timeout <= 0 {
+		return fmt.Errorf("--timeout=%s: must be positive", c.timeout)
+	}
+	return c.namespaceFlag.validate()
+}
+
+func (c *rotate) run(ctx context.Context, stdout, _ io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	cfg, err := c.restConfig()
+	if err != nil {
+		return fmt.Errorf("load kubeconfig: %w", err)
+	}
+	cl, err := client.New(cfg, client.Options{Scheme: scheme(), Mapper: mapper()})
+	if err != nil {
+		return fmt.Errorf("create client: %w", err)
+	}
+	if c.distrust {
+		fmt.Fprintln(stdout, "replacing every CA now; an apiserver that learns of the new caBundle more than two seconds late refuses opted-in pods until it does")
+	}
+	if err := rotator.Request(ctx, cl, c.namespace, c.distrust, stdout); err != nil {
+		return err
+	}
+	if c.distrust {
+		fmt.Fprintln(stdout, "done: nothing that an older CA signed is trusted any more")
+		return nil
+	}
+	fmt.Fprintln(stdout, "done: the new CA is trusted; the webhook goes on by itself: it signs after --ca-overlap, and the old CA is dropped after another")
+	return nil
+}
+
+func (c *rotate) restConfig() (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context}).ClientConfig()
+}

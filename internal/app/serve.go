@@ -1,0 +1,185 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"sts-mutating-webhook/internal/alert"
+	"sts-mutating-webhook/internal/mutator"
+	"sts-mutating-webhook/internal/rotator"
+	"sts-mutating-webhook/internal/server"
+)
+
+// serve is the webhook itself.
+type serve struct{ serveOptions }
+
+func newServe() *serve { return &serve{} }
+
+func (c *serve) addFlags(f *pflag.FlagSet) { c.serveOptions.addFlags(f) }
+
+// process holds the parts of a running webhook.
+type process struct {
+	log      logr.Logger
+	rotator  *rotator.Rotator
+	server   *server.Server
+	notifier *alert.Notifier
+	manager  manager.Manager
+}
+
+func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
+	log := newLogger(stderr, c.verbosity)
+	setMemoryLimit(log)
+	dir, err := rotator.Marker()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	p, err := c.wire(log, dir)
+	if err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+// newLogger is the one sink of everything that logs: us, controller-runtime,
+// cert-controller and klog.
+func newLogger(w io.Writer, verbosity int) logr.Logger {
+	handler := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.Level(-verbosity)})
+	log := logr.FromSlogHandler(handler)
+	ctrl.SetLogger(rotator.QuietEngine(log))
+	klog.SetLogger(log)
+	return log
+}
+
+// memoryShare is what of the container's memory limit the Go heap may fill
+// before the collector works harder; the rest is for stacks, buffers and code.
+const memoryShare = 0.8
+
+// setMemoryLimit derives GOMEMLIMIT from the cgroup; GOMAXPROCS follows the
+// cgroup by itself since Go 1.25.
+func setMemoryLimit(log logr.Logger) {
+	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare), memlimit.WithProvider(memlimit.FromCgroup))
+	if err != nil {
+		log.V(1).Info("no memory limit found", "cause", err.Error())
+		return
+	}
+	log.Info("memory limit set from the cgroup", "bytes", limit)
+}
+
+func (c *serve) wire(log logr.Logger, markerDir string) (*process, error) {
+	p := &process{log: log}
+	var err error
+	alerts := c.alerts.Options
+	alerts.Log, alerts.Registerer = log.WithName("alert"), metrics.Registry
+	alerts.Replica, _ = os.Hostname()
+	alerts.Replicas = func() int { return p.replicas(c.namespace) }
+	if p.notifier, err = alert.New(alerts); err != nil {
+		return nil, fmt.Errorf("set up alerts: %w", err)
+	}
+	events := events{p.notifier}
+	p.rotator = rotator.New(rotator.Options{
+		Namespace: c.namespace, Policy: c.policy, Report: events.certificate,
+		Now: func() time.Time { return time.Now().Add(c.clockOffset) },
+		Log: log, Registerer: metrics.Registry,
+	})
+	if p.server, err = c.newServer(p, events, log); err != nil {
+		return nil, err
+	}
+	return p, c.setUpManager(p, markerDir)
+}
+
+func (c *serve) newServer(p *process, events events, log logr.Logger) (*server.Server, error) {
+	mux := http.NewServeMux()
+	mux.Handle("/mutate", mutator.NewHandler(mutator.Settings{
+		DefaultStatefulSet: c.defaultStatefulSet, ReplaceExisting: c.existingSelector == selectorReplace,
+	}, events, log.WithName("admission"), metrics.Registry))
+	o := c.serverOptions()
+	o.GetCertificate, o.Ready, o.Handler = p.rotator.GetCertificate, p.rotator.Ready, mux
+	o.Log, o.Registerer = log.WithName("server"), metrics.Registry
+	return server.New(o)
+}
+
+func (c *serve) setUpManager(p *process, markerDir string) error {
+	base, err := c.restConfig()
+	if err != nil {
+		return err
+	}
+	p.manager, err = manager.New(p.rotator.RESTConfig(base), manager.Options{
+		Scheme:         scheme(),
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return mapper(), nil },
+		Cache:          cache.Options{DefaultNamespaces: map[string]cache.Config{c.namespace: {}}},
+		Metrics:        metricsserver.Options{BindAddress: c.metricsAddress},
+		Logger:         ctrl.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("create manager: %w", err)
+	}
+	if err := p.watchReplicas(); err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(p.server.Addr().String())
+	if err != nil {
+		return fmt.Errorf("read own address: %w", err)
+	}
+	return p.rotator.SetupWithManager(p.manager, markerDir, net.JoinHostPort("localhost", port))
+}
+
+func (c *serve) restConfig() (*rest.Config, error) {
+	if c.kubeconfig != "" {
+		cfg, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
+		if err != nil {
+			return nil, fmt.Errorf("load --kubeconfig=%s: %w", strconv.Quote(c.kubeconfig), err)
+		}
+		return cfg, nil
+	}
+	cfg, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, fmt.Errorf("load the pod's service account: %w; outside a cluster give --kubeconfig", err)
+	}
+	return cfg, nil
+}
+
+// run serves until ctx ends. Rotation, repair and alerts go on while the
+// listener drains, and end after it.
+func (p *process) run(ctx context.Context) error {
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBehind()
+	var g errgroup.Group
+	part := func(name string, ctx context.Context, after func(), start func(context.Context) error) {
+		g.Go(func() error {
+			defer after()
+			if err := start(ctx); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	p.started()
+	part("server", serving, func() { p.stopping(); stopBehind() }, p.server.Start)
+	part("manager", behind, stopServing, p.manager.Start)
+	part("alerts", behind, func() {}, p.notifier.Start)
+	return g.Wait()
+}

@@ -1,0 +1,138 @@
+package rotator
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// choose returns the certificate to serve: candidate once an apiserver that
+// holds bundle verifies it, else the one served until now. Nil means none yet.
+func choose(current, candidate *tls.Certificate, bundle []byte, dnsName string, now time.Time) *tls.Certificate {
+	if verifies(bundle, candidate, dnsName, now) {
+		return candidate
+	}
+	return current
+}
+
+// GetCertificate is for tls.Config. It fails until a certificate is trusted.
+func (r *Rotator) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if cert := r.serving.Load(); cert != nil {
+		return cert, nil
+	}
+	return nil, errors.New("no serving certificate that the caBundle verifies yet")
+}
+
+// serve updates the served certificate and says whether the apiserver trusts it.
+func (r *Rotator) serve(bundle []byte) {
+	now := r.clock.Now()
+	current := r.serving.Load()
+	cert := choose(current, r.memory.Load().leaf, bundle, r.DNSName(), now)
+	if cert != current {
+		r.serving.Store(cert)
+		r.log.Info("serving a certificate that the caBundle verifies", "expires", cert.Leaf.NotAfter)
+	}
+	trusted := verifies(bundle, cert, r.DNSName(), now)
+	r.metrics.serving(cert, trusted)
+	if !r.proven() {
+		return // not serving yet, so there is no trust to lose
+	}
+	switch r.trust.see(trusted, now) {
+	case trustLost:
+		r.log.Error(nil, "the caBundle of the webhook configuration does not verify this replica", "configuration", ConfigurationName)
+		r.report(EventTrust, "TrustLost", fmt.Sprintf("the caBundle of MutatingWebhookConfiguration %s has not verified the served certificate for %s; "+
+			"opted-in pods are refused", ConfigurationName, trustPatience))
+	case trustRestored:
+		r.log.Info("the caBundle verifies this replica again")
+		r.report(EventTrust, "TrustRestored", "the caBundle verifies the served certificate again")
+	}
+}
+
+// trustPatience is how long trust must be lost before it is said: a repair
+// takes milliseconds and is reported as such.
+const trustPatience = 5 * time.Second
+
+type trustChange int
+
+const (
+	trustSame trustChange = iota
+	trustLost
+	trustRestored
+)
+
+// trustWatch turns a flickering value into changes worth reporting.
+type trustWatch struct {
+	lostAt time.Time // zero while trusted
+	said   bool
+}
+
+func (w *trustWatch) see(trusted bool, now time.Time) trustChange {
+	switch {
+	case trusted && w.said:
+		*w = trustWatch{}
+		return trustRestored
+	case trusted:
+		*w = trustWatch{}
+	case w.lostAt.IsZero():
+		w.lostAt = now
+	case !w.said && now.Sub(w.lostAt) >= trustPatience:
+		w.said = true
+		return trustLost
+	}
+	return trustSame
+}
+
+// wait is how long until see could have news.
+func (w *trustWatch) wait() time.Duration {
+	if w.lostAt.IsZero() || w.said {
+		return sampleInterval
+	}
+	return trustPatience
+}
+
+// Ready is nil once this replica has proven that the apiserver can call it, and
+// from then on: a later loss of trust is the same for all replicas, and a fleet
+// that turns NotReady together would only lose its endpoints too. The error says
+// what is missing.
+func (r *Rotator) Ready() error { return *r.ready.Load() }
+
+func (r *Rotator) proven() bool { return r.Ready() == nil }
+
+// setReady records what Ready returns; nil is for ever, see Ready.
+func (r *Rotator) setReady(reason error) { r.ready.Store(&reason) }
+
+// notReadyFor records why the loop cannot go on, if it was never ready.
+func (r *Rotator) notReadyFor(err error) {
+	if err != nil && !r.proven() {
+		r.setReady(err)
+	}
+}
+
+// prove shakes hands with our own listener as an apiserver would: roots from
+// the webhook configuration as it is now, the Service's name, TLS 1.3.
+func (r *Rotator) prove(ctx context.Context) error {
+	bundle, err := r.bundle(ctx, r.live)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(bundle) {
+		return fmt.Errorf("MutatingWebhookConfiguration %s has no caBundle with a certificate yet", ConfigurationName)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	dialer := tls.Dialer{NetDialer: &net.Dialer{}, Config: &tls.Config{
+		RootCAs: roots, ServerName: r.DNSName(), MinVersion: tls.VersionTLS13, Time: r.clock.Now,
+	}}
+	conn, err := dialer.DialContext(ctx, "tcp", r.proof)
+	if err != nil {
+		return fmt.Errorf("prove readiness: handshake with own listener %s by the live caBundle: %w", r.proof, err)
+	}
+	r.log.Info("ready: the live caBundle verifies this replica", "listener", r.proof)
+	r.setReady(nil)
+	return conn.Close()
+}
