@@ -13,10 +13,14 @@ import (
 // choose returns the certificate to serve: candidate once an apiserver that
 // holds bundle verifies it, else the one served until now. Nil means none yet.
 func choose(current, candidate *tls.Certificate, bundle []byte, dnsName string, now time.Time) *tls.Certificate {
-	if verifies(bundle, candidate, dnsName, now) {
-		return candidate
+	if sameLeaf(current, candidate) || !verifies(bundle, candidate, dnsName, now) {
+		return current
 	}
-	return current
+	return candidate
+}
+
+func sameLeaf(a, b *tls.Certificate) bool {
+	return a != nil && b != nil && a.Leaf.Equal(b.Leaf)
 }
 
 // GetCertificate is for tls.Config. It fails until a certificate is trusted.
