@@ -1,12 +1,67 @@
 package mutator
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	kjson "sigs.k8s.io/json"
 )
+
+// largeReview is the golden review with one more annotation, such as a client
+// leaves its last applied configuration in, so that the body has size bytes.
+// Half of it are quotes, which stand escaped.
+func largeReview(t testing.TB, size int) []byte {
+	t.Helper()
+	const anchor = `"annotations":{`
+	body := goldenReview(t)
+	const member = `"example.com/last-applied":"",`
+	text := strings.Repeat(`{\"name\":\"value\"},`, (size-len(body))/19+1)[:size-len(body)-len(member)]
+	text = strings.TrimRight(text, `\`)
+	text += strings.Repeat("x", size-len(body)-len(member)-len(text))
+	large := bytes.Replace(body, []byte(anchor), []byte(anchor+member[:len(member)-2]+text+`",`), 1)
+	if len(large) != size {
+		t.Fatalf("made a review of %d bytes, want %d", len(large), size)
+	}
+	return large
+}
+
+// The whole work on a request but for HTTP, metrics and log. The promise is
+// below 20 us and at most 12 allocations for the 6.9 KB review, and a cost that
+// grows no faster than the body.
+func BenchmarkDecodeDecideEncode(b *testing.B) {
+	for _, body := range [][]byte{goldenReview(b), largeReview(b, 100<<10), largeReview(b, 3<<20)} {
+		b.Run(fmt.Sprintf("%dB", len(body)), func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				work(b, body)
+			}
+		})
+	}
+}
+
+func work(t testing.TB, body []byte) {
+	r, err := decode(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := decide(&r, Settings{})
+	if d.outcome != placed {
+		t.Fatalf("got outcome %d", d.outcome)
+	}
+	if _, err := encode(&r, &d); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func BenchmarkDecode(b *testing.B) {
 	body := goldenReview(b)
@@ -19,59 +74,58 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-func BenchmarkDecodeDecideEncode(b *testing.B) {
+// The same reading with the API server's decoder and the real types.
+func BenchmarkDecodeTyped(b *testing.B) {
 	body := goldenReview(b)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := decode(body)
-		if err != nil {
+		var review admissionv1.AdmissionReview
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &review); err != nil {
 			b.Fatal(err)
 		}
-		d := decide(&r, Settings{})
-		if d.outcome != placed {
-			b.Fatal(d)
-		}
-		if _, err := encode(&r, &d); err != nil {
+		var pod corev1.Pod
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(review.Request.Object.Raw, &pod); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-func BenchmarkDecide(b *testing.B) {
-	r, _ := decode(goldenReview(b))
-	b.ReportAllocs()
-	for b.Loop() {
-		decide(&r, Settings{})
-	}
-}
-func BenchmarkParseRule(b *testing.B) {
-	r, _ := decode(goldenReview(b))
-	b.ReportAllocs()
-	for b.Loop() {
-		parseRule(r.pod.annotation)
-	}
-}
-func BenchmarkEncode(b *testing.B) {
-	r, _ := decode(goldenReview(b))
-	d := decide(&r, Settings{})
-	b.ReportAllocs()
-	for b.Loop() {
-		encode(&r, &d)
+// The whole handler, without net/http around it, silent and with the access log
+// as the program writes it.
+func BenchmarkHandler(b *testing.B) {
+	for name, log := range map[string]logr.Logger{
+		"silent":    logr.Discard(),
+		"slog JSON": logr.FromSlogHandler(slog.NewJSONHandler(io.Discard, nil)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			body := goldenReview(b)
+			h := NewHandler(Settings{}, nil, log, prometheus.NewRegistry())
+			reader := bytes.NewReader(body)
+			req := &http.Request{
+				Method: http.MethodPost, Header: http.Header{"Content-Type": {"application/json"}},
+				Body: io.NopCloser(reader), ContentLength: int64(len(body)),
+			}
+			w := &sink{header: http.Header{}}
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				reader.Reset(body)
+				h.ServeHTTP(w, req)
+			}
+			if w.code != 0 {
+				b.Fatalf("got HTTP status %d", w.code)
+			}
+		})
 	}
 }
 
-func BenchmarkTyped(b *testing.B) {
-	body := goldenReview(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		var r admissionv1.AdmissionReview
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &r); err != nil {
-			b.Fatal(err)
-		}
-		var p corev1.Pod
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(r.Request.Object.Raw, &p); err != nil {
-			b.Fatal(err)
-		}
-	}
+// sink is a ResponseWriter that costs nothing.
+type sink struct {
+	header http.Header
+	code   int
 }
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(code int)        { s.code = code }
+func (s *sink) Write(b []byte) (int, error) { return len(b), nil }

@@ -10,9 +10,8 @@ const (
 	// reviews of a pod fit.
 	minBuffer = 16 << 10
 	// maxPooled is the largest buffer that is made on the word of a
-	// Content-Length alone, and that is kept for later requests. Beyond it,
-	// memory is taken only as bytes arrive and goes back to the collector
-	// after the request.
+	// Content-Length alone, and that is kept for later requests. A larger one
+	// goes back to the collector after its request.
 	maxPooled = 128 << 10
 )
 
@@ -41,11 +40,16 @@ func putBuffer(b *[]byte) {
 }
 
 // readAll appends everything that r yields to b. Its cost is linear in the
-// length: a full buffer at least doubles.
-func readAll(b []byte, r io.Reader) ([]byte, error) {
+// length: a full buffer at least doubles, or grows to the announced length at
+// once, which a sender that has filled maxPooled bytes may be trusted with.
+func readAll(b []byte, r io.Reader, contentLength int64) ([]byte, error) {
 	for {
 		if len(b) == cap(b) {
-			larger := make([]byte, len(b), 2*cap(b)+minBuffer)
+			size := 2*cap(b) + minBuffer
+			if announced := contentLength + 1; announced > int64(len(b)) {
+				size = int(announced)
+			}
+			larger := make([]byte, len(b), size)
 			copy(larger, b)
 			b = larger
 		}

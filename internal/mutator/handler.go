@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -76,7 +75,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	buffer := getBuffer(req.ContentLength)
 	defer putBuffer(buffer)
-	body, err := readAll(*buffer, req.Body)
+	body, err := readAll(*buffer, req.Body, req.ContentLength)
 	*buffer = body
 	if err != nil {
 		h.refuseBody(w, err)
@@ -100,9 +99,7 @@ func (h *handler) answer(w http.ResponseWriter, body []byte, start time.Time) {
 		return
 	}
 	took := h.now().Sub(start)
-	header := w.Header()
-	header["Content-Type"] = jsonType
-	header.Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Header()["Content-Type"] = jsonType // net/http adds the Content-Length
 	// A failed write means that the API server has gone away; it reports that
 	// itself, and the decision stands.
 	_, _ = w.Write(answer)

@@ -1,7 +1,5 @@
 package mutator
 
-import "fmt"
-
 // skip passes over one value of any kind and depth.
 func (s *scanner) skip() error {
 	floor := s.depth
@@ -106,7 +104,7 @@ func (s *scanner) literal(word string) error {
 		s.pos = end
 		return nil
 	}
-	return fmt.Errorf("read JSON at byte %d: expected %s", s.pos, word)
+	return s.fail("a value")
 }
 
 // number passes over a number in the grammar of RFC 8259, section 6. Its value
