@@ -15,6 +15,7 @@ import (
 func (n *Notifier) deliver(ctx, calls context.Context) {
 	limit := maxBodyBytes
 	for attempt := 1; ; attempt++ {
+		n.collect() // what came while waiting goes into the same message
 		err := n.attempt(calls, limit, false)
 		n.report(err)
 		var failed *failure
@@ -125,9 +126,10 @@ func (n *Notifier) report(err error) {
 	}
 }
 
-// forgetAll empties the queue: nobody asked to be told.
+// forgetAll empties pending. It has room for a full inbox beside what a full
+// inbox left behind earlier, so that nothing is lost on the way.
 func (n *Notifier) forgetAll() {
-	n.pending = newLedger(n.o.MaxLines, n.o.MaxOrdinals)
+	n.pending = newLedger(2*n.o.MaxLines, 2*n.o.MaxOrdinals)
 	n.waiting.Store(0)
 }
 

@@ -22,7 +22,7 @@ func plain(s string) string {
 func escapeMarkdown(s string) string {
 	return escape(s, func(r rune) string {
 		switch r {
-		case '\\', '`', '*', '_', '[', '<', '>', '#', '|', '~', '!':
+		case '\\', '`', '*', '_', '[', '<', '>', '~':
 			return `\` + string(r)
 		case ']', '&':
 			return `\` + string(r) + broken

@@ -71,18 +71,18 @@ func New(o Options) (*Notifier, error) {
 		return nil, err
 	}
 	n := &Notifier{
-		o:       o,
-		on:      map[Kind]bool{},
-		render:  render,
-		client:  newClient(o.dial),
-		inbox:   newLedger(o.MaxLines, o.MaxOrdinals),
-		wake:    make(chan struct{}, 1),
-		pending: newLedger(o.MaxLines, o.MaxOrdinals),
-		told:    newHistory(o.RepeatAfter, o.MaxLines, o.MaxOrdinals),
+		o:      o,
+		on:     map[Kind]bool{},
+		render: render,
+		client: newClient(o.dial),
+		inbox:  newLedger(o.MaxLines, o.MaxOrdinals),
+		wake:   make(chan struct{}, 1),
+		told:   newHistory(o.RepeatAfter, o.MaxLines, o.MaxOrdinals),
 	}
 	for _, kind := range o.AlertOn {
 		n.on[kind] = true
 	}
+	n.forgetAll()
 	n.metrics = newMetrics(n.queueLength)
 	if err := n.metrics.register(o.Registerer); err != nil {
 		return nil, fmt.Errorf("register alert metrics: %w", err)
@@ -132,14 +132,8 @@ func (n *Notifier) Start(ctx context.Context) error {
 
 // drain sends digests until nothing of what was gathered is left, or ctx ends.
 func (n *Notifier) drain(ctx, calls context.Context) {
-	for n.collect(); len(n.pending.lines) > 0; {
-		if !n.awaitTurn(ctx) {
-			return
-		}
-		n.collect() // what came while waiting goes into the same message
-		if len(n.pending.lines) > 0 {
-			n.deliver(ctx, calls)
-		}
+	for n.collect(); len(n.pending.lines) > 0 && n.awaitTurn(ctx); {
+		n.deliver(ctx, calls)
 	}
 }
 

@@ -1,13 +1,18 @@
 package alert
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"sts-mutating-webhook/internal/alert/dingtalktest"
 )
 
 func TestEventsOfAWindowBecomeOneMessage(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		n := w.start()
 		w.pass(time.Minute)
 		for _, ordinal := range []int32{4, 0, 2} {
@@ -24,5 +29,229 @@ func TestEventsOfAWindowBecomeOneMessage(t *testing.T) {
 			t.Fatalf("messages %q, logs %s", texts, w.logs)
 		}
 		n.expect(t, map[string]float64{"sent_total": 1, "queue_length": 0, "dropped_total": 0})
+	})
+}
+
+func TestTheSameThingIsNotToldAgainForTenMinutes(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.start()
+		n.Notify(denied("web"))
+		n.Notify(placed("web", 0, "node1"))
+		w.pass(time.Minute)
+		for range 9 { // every minute: a denial, an ordinal told already and a new one
+			n.Notify(denied("web"))
+			n.Notify(placed("web", 0, "node1"))
+			w.pass(time.Minute - defaultWindow)
+		}
+		if got := len(w.robot.Messages()); got != 1 {
+			t.Fatalf("%d messages, want 1: %q", got, w.texts())
+		}
+		n.expect(t, map[string]float64{"suppressed_total": 18})
+
+		n.Notify(placed("web", 2, "node1")) // news, although its line was told
+		n.Notify(placed("web", 0, "node3")) // news: the same pod elsewhere
+		w.pass(10 * time.Second)
+		texts := w.texts()
+		if len(texts) != 2 || !strings.Contains(texts[1], "web-2 -> name=node1") || !strings.Contains(texts[1], "web-0 -> name=node3") {
+			t.Fatalf("messages %q, want the new ordinal and the new place in the second", texts)
+		}
+
+		w.pass(10 * time.Minute)
+		n.Notify(denied("web"))
+		n.Notify(placed("web", 0, "node1"))
+		w.pass(10 * time.Second)
+		texts = w.texts()
+		if len(texts) != 3 || !strings.Contains(texts[2], "InvalidAnnotation, 9 more since the last report") ||
+			!strings.Contains(texts[2], "web-0 -> name=node1") {
+			t.Fatalf("messages %q, want everything again in the third, with the count of repeats", texts)
+		}
+	})
+}
+
+func TestOnlySelectedKindsAreReported(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.options.AlertOn = nil
+		n := w.start()
+		n.Notify(Event{Kind: Lifecycle, Reason: "Started"})
+		n.Notify(Event{Kind: "other", Reason: "Other"})
+		n.Notify(Event{Kind: Clock, Reason: "ClockSkew"})
+		w.pass(time.Minute)
+		if texts := w.texts(); len(texts) != 1 || strings.Contains(texts[0], "Started") || !strings.Contains(texts[0], "ClockSkew") {
+			t.Fatalf("messages %q, want the clock alone", texts)
+		}
+	})
+}
+
+func TestThrottledNotifierIsSilentForTenMinutesAndLosesNothing(t *testing.T) {
+	for _, code := range []int{130101, 410100, 90030} {
+		inWorld(t, func(t *testing.T, w *world) {
+			n := w.start()
+			w.robot.Behave(dingtalktest.Errcode(code))
+			n.Notify(placed("web", 0, "node1"))
+			w.pass(defaultWindow)
+			start := time.Now()
+			n.expect(t, map[string]float64{
+				`failed_total{reason="throttled"}`: 1, "queue_length": 1,
+				"paused_until_timestamp_seconds": unix(start.Add(10 * time.Minute)),
+			})
+			for ordinal := range int32(100) {
+				n.Notify(placed("web", ordinal, "node1"))
+				w.pass(5 * time.Second)
+			}
+			w.robot.Behave(dingtalktest.OK)
+			w.pass(time.Until(start.Add(10*time.Minute)) - time.Millisecond)
+			if got := w.robot.Stats().Calls; got != 1 {
+				t.Fatalf("errcode %d: %d calls during the penalty, want the one that met it", code, got)
+			}
+			w.pass(time.Second)
+			texts := w.texts()
+			if len(texts) != 1 || !strings.Contains(texts[0], "web-0..99 -> name=node1") {
+				t.Fatalf("errcode %d: messages after the penalty %q, want one with all ordinals", code, texts)
+			}
+			n.expect(t, map[string]float64{"paused_until_timestamp_seconds": 0, "dropped_total": 0, "queue_length": 0})
+		})
+	}
+}
+
+func TestPassingTroubleIsRetriedWithANewSignature(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.start()
+		w.robot.Behave(dingtalktest.Errcode(-1))
+		w.pass(time.Minute)
+		n.Notify(denied("web"))
+		w.pass(defaultWindow)
+		var waits []time.Duration
+		for calls, last := 1, time.Now(); calls < maxAttempts; {
+			w.pass(100 * time.Millisecond)
+			if now := w.robot.Stats().Calls; now > calls {
+				waits, last, calls = append(waits, time.Since(last)), time.Now(), now
+			}
+		}
+		for i, want := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second} { // Random is 0.5
+			if waits[i] < want || waits[i] > want+200*time.Millisecond {
+				t.Errorf("wait %d was %v, want %v", i+1, waits[i], want)
+			}
+		}
+		w.pass(troublePause - time.Second)
+		if got := w.robot.Stats().Calls; got != maxAttempts {
+			t.Fatalf("%d calls, want %d and then a pause", got, maxAttempts)
+		}
+		w.robot.Behave(dingtalktest.OK)
+		w.pass(2 * time.Second)
+		if got := w.texts(); len(got) != 1 {
+			t.Fatalf("messages %q, want the one that was kept", got)
+		}
+		n.expect(t, map[string]float64{`failed_total{reason="server"}`: 4, "sent_total": 1, "dropped_total": 0})
+		if again := w.robot.Stats().Resigned; again != 0 {
+			t.Errorf("%d calls carried an old signature, want none", again)
+		}
+		if got := w.logs.count("alerts cannot be sent"); got != 1 {
+			t.Errorf("the cause was logged %d times, want once", got)
+		}
+		if got := w.logs.count("alerts are sent again"); got != 1 {
+			t.Errorf("the end was logged %d times, want once", got)
+		}
+	})
+}
+
+func TestBackoffIsSpread(t *testing.T) {
+	for attempt, want := range map[int][2]time.Duration{1: {1, 3}, 2: {2, 6}, 3: {4, 12}} {
+		if low, high := backoff(attempt, 0), backoff(attempt, 1); low != want[0]*time.Second || high != want[1]*time.Second {
+			t.Errorf("attempt %d waits from %v to %v, want %v s", attempt, low, high, want)
+		}
+	}
+}
+
+func TestWrongSettingIsLoggedOnceAndMendedWithoutRestart(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F", "SECwrong")
+		n := w.start()
+		for ordinal := range int32(60) {
+			n.Notify(placed("web", ordinal, "node1"))
+			w.pass(10 * time.Second)
+		}
+		if got := w.logs.count("alerts cannot be sent"); got != 1 {
+			t.Errorf("the cause was logged %d times, want once:\n%s", got, w.logs)
+		}
+		if calls := w.robot.Stats().Calls; calls < 8 || calls > 10 {
+			t.Errorf("%d calls in 10 min, want one a minute", calls)
+		}
+		w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F", testSecret)
+		w.pass(time.Minute)
+		if got := len(w.placedSum()); got != 60 {
+			t.Errorf("%d pods told after the mending, want 60", got)
+		}
+		n.expect(t, map[string]float64{"dropped_total": 0})
+	})
+}
+
+func TestCredentialsAppearChangeAndDisappearWithoutRestart(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.credentials("", "")
+		n := w.start()
+		for range 3 {
+			n.Notify(placed("web", 0, "node1"))
+			w.pass(time.Minute)
+		}
+		if got := w.logs.count(`"alerts are off"`); got != 1 {
+			t.Errorf("that alerts are off was logged %d times, want once", got)
+		}
+		n.expect(t, map[string]float64{"queue_length": 0, "dropped_total": 0, "sent_total": 0})
+
+		w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F&timestamp=1&sign=stale", testSecret)
+		n.Notify(placed("web", 1, "node1"))
+		w.pass(time.Minute)
+
+		other := dingtalktest.New(dingtalktest.Options{Token: "an-unsigned-robot"})
+		before := w.robot
+		w.route(other)
+		w.credentials("http://robot.test/robot/send?access_token=an-unsigned-robot", "")
+		n.Notify(placed("web", 2, "node1"))
+		w.pass(time.Minute)
+
+		if err := os.Remove(filepath.Join(w.dir, "url")); err != nil {
+			t.Fatal(err)
+		}
+		n.Notify(placed("web", 3, "node1"))
+		w.pass(time.Minute)
+		if first, second := before.Messages(), other.Messages(); len(first) != 1 || len(second) != 1 ||
+			!strings.Contains(first[0].Text, "web-1 ->") || !strings.Contains(second[0].Text, "web-2 ->") {
+			t.Errorf("the robots got %v and %v, want web-1 and web-2", first, second)
+		}
+		if got := w.logs.count(`"alerts are off"`); got != 2 {
+			t.Errorf("that alerts are off was logged %d times, want twice", got)
+		}
+	})
+}
+
+func TestAFaultInTheNotifierIsSurvived(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var faulty atomic.Bool
+		w.options.Replicas = func() int {
+			if faulty.Load() {
+				panic("no replicas")
+			}
+			return 1
+		}
+		n := w.start()
+		w.pass(time.Second)
+		faulty.Store(true)
+		n.Notify(denied("web"))
+		w.pass(time.Minute)
+		faulty.Store(false)
+		n.expect(t, map[string]float64{`failed_total{reason="bug"}`: 1, "dropped_total": 1})
+		n.Notify(denied("web"))
+		w.pass(time.Minute)
+		n.expect(t, map[string]float64{"sent_total": 1})
+	})
+}
+
+func TestStartingTwiceFails(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.start()
+		w.pass(time.Second)
+		if err := n.Start(t.Context()); err == nil {
+			t.Error("the second Start returned nil, want an error")
+		}
 	})
 }

@@ -44,9 +44,9 @@ type choice struct {
 	events   int
 }
 
-// maxRunsPerLine bounds one line of a page. At most 28 bytes each, they stay
+// maxRunsPerLine bounds one line of a page. At most 50 bytes each, they stay
 // under a third of a body, so that a single line always fits.
-const maxRunsPerLine = 200
+const maxRunsPerLine = 100
 
 // compose lays out lines as a page, at most maxRunsPerLine ranges of each line.
 // It returns what the page tells; the rest is left for a later one.

@@ -92,7 +92,7 @@ type digest struct {
 func (r *renderer) fit(waiting *ledger, limit int, last bool) (digest, error) {
 	lines := waiting.byAge()
 	total := waiting.events()
-	for n := len(lines); ; {
+	for n := atMost(lines, limit); ; {
 		p, choices := compose(lines[:n], r.escape)
 		p.Dropped = waiting.dropped
 		rest := total - countEvents(choices)
@@ -112,6 +112,20 @@ func (r *renderer) fit(waiting *ledger, limit int, last bool) (digest, error) {
 		// always at least one line lower.
 		n = max(1, min(n-1, n*limit/len(body)*19/20))
 	}
+}
+
+// atMost returns an upper bound of how many leading lines limit bytes can hold,
+// so that a long queue is not rendered in full to send its head.
+func atMost(lines []*line, limit int) int {
+	size := 0
+	for i, at := range lines {
+		k := at.key
+		size += len(k.reason) + len(k.namespace) + len(k.statefulSet) + len(k.key) + len(k.value) + len(at.message)
+		if size > limit {
+			return i + 1
+		}
+	}
+	return len(lines)
 }
 
 // countEvents returns how many events the choices tell.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +38,7 @@ const (
 type world struct {
 	t       *testing.T
 	robot   *dingtalktest.Robot
+	routed  atomic.Pointer[dingtalktest.Robot] // robot, as the server sees it
 	dir     string
 	logs    *logs
 	listen  *pipeListener
@@ -45,26 +47,34 @@ type world struct {
 }
 
 // inWorld runs the test in a bubble. When it returns, all goroutines have ended.
-func inWorld(t *testing.T, test func(w *world)) {
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, dir: dir, logs: &logs{}, listen: newPipeListener()}
-		w.robot = dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: testSecret})
+		w.route(dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: testSecret}))
 		w.credentials("http://robot.test/robot/send?access_token="+"tok3n-0123456789abcdef%2B%2F", testSecret)
 		w.options = Options{
 			URLFile: filepath.Join(dir, "url"), SecretFile: filepath.Join(dir, "secret"),
 			AllowHTTP: true, Language: languageEn, ClusterName: "test", AlertOn: Kinds,
 			Random: func() float64 { return 0.5 }, dial: w.listen.dial,
 		}
-		server := &http.Server{Handler: w.robot}
+		server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			w.routed.Load().ServeHTTP(rw, r)
+		})}
 		served := make(chan struct{})
 		go func() { defer close(served); _ = server.Serve(w.listen) }()
-		test(w)
+		test(t, w)
 		w.stop()
 		_ = server.Close()
 		<-served
 	})
+}
+
+// route makes robot the one that answers.
+func (w *world) route(robot *dingtalktest.Robot) {
+	w.robot = robot
+	w.routed.Store(robot)
 }
 
 // credentials writes both files.
@@ -222,6 +232,7 @@ type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{} // closed by Close
 	once   sync.Once
+	delay  time.Duration // of each connection; set before the first
 }
 
 func newPipeListener() *pipeListener {
@@ -230,6 +241,7 @@ func newPipeListener() *pipeListener {
 
 func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
+	time.Sleep(l.delay)
 	select {
 	case l.conns <- server:
 		return client, nil
