@@ -30,13 +30,17 @@ type Options struct {
 	Name string
 	// Nodes is the number of nodes, 1 to 9; zero means 3.
 	Nodes int
+	// Timeout bounds the start once all binaries are there; zero means 3 minutes.
+	Timeout time.Duration
 	// Log gets one line per step with its time; nil discards them.
 	Log io.Writer
 }
 
 // Cluster is a running cluster, or one that a failed run left behind.
 type Cluster struct {
-	name     string
+	name string
+	// dir holds its files, below stateRoot.
+	dir      string
 	nodes    int
 	binaries string
 	cgroups  []hierarchy
@@ -93,7 +97,7 @@ func open(name string) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cluster{name: name, cgroups: cgroups}, nil
+	return &Cluster{name: name, dir: filepath.Join(stateRoot, name), cgroups: cgroups}, nil
 }
 
 // Name is the cluster's name.
@@ -170,7 +174,7 @@ func (c *Cluster) logTail(daemon string) string {
 }
 
 func (c *Cluster) path(parts ...string) string {
-	return filepath.Join(append([]string{stateRoot, c.name}, parts...)...)
+	return filepath.Join(append([]string{c.dir}, parts...)...)
 }
 
 // group is a cgroup of this cluster, relative to a hierarchy's mount point.

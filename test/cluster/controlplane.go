@@ -115,8 +115,9 @@ func (c *Cluster) waitAPIServer(ctx context.Context) error {
 	return nil
 }
 
-// StopAPIServer ends the apiserver as an administrator would. Nodes and pods go on.
-func (c *Cluster) StopAPIServer(ctx context.Context) error { return c.StopDaemon(ctx, APIServer) }
+// StopAPIServer kills the apiserver; nodes and pods go on. Asked to end, it would wait
+// a minute for the watches of its clients.
+func (c *Cluster) StopAPIServer(ctx context.Context) error { return c.KillDaemon(ctx, APIServer) }
 
 // StartAPIServer starts the apiserver again and returns when it is ready.
 func (c *Cluster) StartAPIServer(ctx context.Context) error {

@@ -1,33 +1,18 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
-	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"sync"
-	"text/template"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
-
-//go:embed config
-var configFiles embed.FS
-
-var configs = template.Must(template.ParseFS(configFiles, "config/*"))
-
-// maxPods bounds the pods of a node; its subnet has 1022 addresses.
-const maxPods = 500
 
 // Up brings up the cluster and returns when every node is Ready. A healthy
 // cluster of that name and size is returned as it is; the remains of any other
@@ -39,6 +24,9 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	if o.Nodes == 0 {
 		o.Nodes = 3
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 3 * time.Minute
 	}
 	if o.Nodes < 1 || o.Nodes > 9 {
 		return nil, fmt.Errorf("check number of nodes %d: it must be 1 to 9", o.Nodes)
@@ -63,12 +51,27 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		return running, nil
 	}
 	c.nodes = o.Nodes
-	if err := c.create(ctx, steps); err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		return nil, errors.Join(fmt.Errorf("bring up cluster %s: %w", c.name, err), c.remove(cleanup))
+	creating, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("not ready after %v", o.Timeout))
+	defer cancel()
+	if err := c.create(creating, steps); err != nil {
+		return nil, c.abandon(context.WithoutCancel(ctx), err)
 	}
 	return c, nil
+}
+
+// abandon removes a cluster that failed to come up, but for its logs.
+func (c *Cluster) abandon(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	kept := filepath.Join(stateRoot, ".failed-"+c.name)
+	err := os.RemoveAll(kept)
+	if err == nil {
+		err = os.Rename(c.path("logs"), kept)
+	}
+	if err == nil {
+		cause = fmt.Errorf("%w\nlogs are kept in %s", cause, kept)
+	}
+	return errors.Join(fmt.Errorf("bring up cluster %s: %w", c.name, cause), c.remove(ctx))
 }
 
 // create builds the cluster from nothing.
@@ -116,81 +119,16 @@ func (c *Cluster) create(ctx context.Context, s *steps) error {
 	return nil
 }
 
-// prepare makes everything that is not a process.
-func (c *Cluster) prepare(ctx context.Context) error {
-	dirs := []string{"logs", "pids", "pki", "config"}
-	for _, dir := range append(dirs, c.Nodes()...) {
-		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
-			return fmt.Errorf("create directory: %w", err)
+// healthy tells whether every daemon runs and the apiserver and all nodes are ready.
+func (c *Cluster) healthy(ctx context.Context) bool {
+	for _, d := range c.Daemons() {
+		if d.PID == 0 {
+			return false
 		}
 	}
-	// A mount point for the nodes' tmpfs; empty on the machine itself.
-	if err := os.MkdirAll("/var/lib/cni", 0o755); err != nil {
-		return fmt.Errorf("create directory: %w", err)
-	}
-	content, err := json.Marshal(description{Nodes: c.nodes, Binaries: c.binaries})
-	if err != nil {
-		return fmt.Errorf("describe cluster: %w", err)
-	}
-	if err := writeFile(c.path("cluster.json"), content, 0o644); err != nil {
-		return err
-	}
-	for _, group := range append(c.Nodes(), controlPlane) {
-		if err := makeGroup(c.cgroups, c.group(group)); err != nil {
-			return err
-		}
-		if err := os.Mkdir(c.daemonsGroup(group), 0o755); err != nil {
-			return fmt.Errorf("create cgroup: %w", err)
-		}
-	}
-	if err := c.makeNetwork(ctx); err != nil {
-		return err
-	}
-	if err := c.makePKI(); err != nil {
-		return err
-	}
-	return c.writeConfigs()
-}
-
-// writeConfigs renders the files below config/ for every daemon.
-func (c *Cluster) writeConfigs() error {
-	users := []string{"admin", "kube-controller-manager", "kube-scheduler", "kube-proxy"}
-	for _, user := range append(users, c.Nodes()...) {
-		values := map[string]any{"Cluster": c.name, "Server": c.server(), "PKI": c.path("pki"), "User": user}
-		if err := render("kubeconfig", c.path("pki", user+".kubeconfig"), values); err != nil {
-			return err
-		}
-	}
-	if err := render("kube-scheduler.yaml", c.path("config", "kube-scheduler.yaml"), map[string]any{"PKI": c.path("pki")}); err != nil {
-		return err
-	}
-	for i, node := range c.Nodes() {
-		values := map[string]any{
-			"Name": node, "Dir": c.path(node), "PKI": c.path("pki"), "CgroupRoot": "/" + c.group(node),
-			"DNS": dnsServiceIP, "MaxPods": maxPods, "PodCIDR": podCIDR, "PodSubnet": podSubnet(i + 1),
-			"PauseImage": PauseImage, "CNIPlugins": cniPlugins(),
-		}
-		for _, name := range []string{"containerd.toml", "kubelet.yaml", "kube-proxy.yaml"} {
-			if err := render(name, c.path(node, name), values); err != nil {
-				return err
-			}
-		}
-		if err := os.MkdirAll(c.path(node, "cni"), 0o755); err != nil {
-			return fmt.Errorf("create directory: %w", err)
-		}
-		if err := render("cni.conflist", c.path(node, "cni", "pods.conflist"), values); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func render(name, file string, values map[string]any) error {
-	var out bytes.Buffer
-	if err := configs.ExecuteTemplate(&out, name, values); err != nil {
-		return fmt.Errorf("render %s: %w", name, err)
-	}
-	return writeFile(file, out.Bytes(), 0o644)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return c.waitAPIServer(ctx) == nil && c.WaitNodesReady(ctx) == nil
 }
 
 // WaitNodesReady returns when every node says Ready.
@@ -224,66 +162,4 @@ func readyNodes(nodes []corev1.Node) int {
 		}
 	}
 	return ready
-}
-
-// healthy tells whether every daemon runs and the apiserver and all nodes are ready.
-func (c *Cluster) healthy(ctx context.Context) bool {
-	for _, d := range c.Daemons() {
-		if d.PID == 0 {
-			return false
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	return c.waitAPIServer(ctx) == nil && c.WaitNodesReady(ctx) == nil
-}
-
-// lock serialises Up and Down of one cluster over all processes. The kernel drops
-// it when its holder dies.
-func lock(ctx context.Context, name string) (unlock func(), err error) {
-	dir := filepath.Join(stateRoot, ".locks")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("create directory: %w", err)
-	}
-	return lockFile(ctx, filepath.Join(dir, name))
-}
-
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return false, nil
-		}
-		return err == nil, err
-	})
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	return func() { f.Close() }, nil
-}
-
-// steps prints what was done and how long after the start.
-type steps struct {
-	begin time.Time
-	// mu guards out.
-	mu  sync.Mutex
-	out io.Writer
-}
-
-func newSteps(out io.Writer) *steps {
-	if out == nil {
-		out = io.Discard
-	}
-	return &steps{out: out, begin: time.Now()}
-}
-
-func (s *steps) done(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.out, "%6.1fs  %s\n", time.Since(s.begin).Seconds(), fmt.Sprintf(format, args...))
 }

@@ -1,0 +1,76 @@
+# Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
+# ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME.
+.DEFAULT_GOAL := help
+GO ?= go
+CLUSTER = $(GO) run ./test/cluster/cmd/cluster
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: build
+build: ## compile the static binary bin/sts-webhook
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/sts-webhook .
+
+.PHONY: image
+image: ## build sts-webhook:latest with a container engine
+	@docker info >/dev/null 2>&1 || { echo "make image: no container engine answers to docker; make image-archive needs none" >&2; exit 1; }
+	docker build --tag sts-webhook:latest .
+
+.PHONY: image-archive
+image-archive: ## write the same image to bin/sts-webhook.tar ("docker save" format), without an engine
+	@mkdir -p bin
+	$(CLUSTER) build-image bin/sts-webhook.tar
+
+.PHONY: cluster-up
+cluster-up: ## bring up a real three-node Kubernetes on this machine (root)
+	$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: ## remove it
+	$(CLUSTER) down
+
+.PHONY: kubectl
+kubectl: ## run kubectl in it: make kubectl ARGS="get pods -A"
+	@$(CLUSTER) kubectl $(ARGS)
+
+.PHONY: demo
+demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
+	$(GO) run ./test/demo
+
+.PHONY: test
+test: test-unit test-cluster ## run all tests; those on a real cluster need root
+
+.PHONY: test-unit
+test-unit: ## run the tests that need no cluster
+	$(GO) test -race ./...
+
+.PHONY: test-cluster
+test-cluster: ## run the tests on real clusters (root)
+	@if [ "$$(id -u)" = 0 ]; then set -x; TEST_CLUSTER=1 $(GO) test -count=1 -timeout 20m -v -run 'Cluster|EndToEnd' ./test/...; \
+	else echo "NOT RUN: the tests on a real cluster, which need root for namespaces, mounts and cgroups"; fi
+
+.PHONY: test-chaos
+test-chaos: ## break things under load on a real cluster and count refused pods (root)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 60m -v -run Chaos ./test/...
+
+.PHONY: bench
+bench: ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME
+	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r dirname | sort -u | while read -r dir; do \
+	  for name in $$($(GO) test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	  done || exit 1; \
+	done
+
+.PHONY: lint
+lint: ## check format, go vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt on: $$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
