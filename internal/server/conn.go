@@ -18,11 +18,10 @@ import (
 var goodbye = []byte("HTTP/1.1 503 Service Unavailable\r\n" +
 	"Retry-After: " + retryAfter + "\r\n" +
 	"Connection: close\r\n" +
-	"Content-Type: text/plain; charset=utf-8\r\n" +
 	"Content-Length: " + strconv.Itoa(len(goodbyeText)) + "\r\n\r\n" +
 	goodbyeText)
 
-const goodbyeText = "this connection was closed while it was idle, try again on a new one\n"
+const goodbyeText = "idle connection closed, try again\n"
 
 // conn is one client connection. It knows whether it waits for a request, so that it can be closed without cutting one.
 type conn struct {
@@ -34,10 +33,12 @@ type conn struct {
 	first    [1]byte
 	hasFirst bool
 
-	// mu guards waiting and swept, and orders the deadlines that depend on them.
+	// mu guards waiting, settled and swept, and orders the deadlines that depend on them.
 	mu sync.Mutex
 	// waiting: the handshake or the last answer is over and no byte of a next request has been seen.
 	waiting bool
+	// settled is when the drain may end the wait; zero means at any time.
+	settled time.Time
 	// swept: the drain wants this connection closed as soon as it waits.
 	swept bool
 
@@ -81,20 +82,20 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// wait marks the start of a wait for a request.
-func (c *conn) wait() {
+// wait marks the start of a wait for a request that the drain may end from settled on.
+func (c *conn) wait(settled time.Time) {
 	c.answered.Store(false)
 	c.mu.Lock()
-	c.waiting = true
+	c.waiting, c.settled = true, settled
 	c.mu.Unlock()
 }
 
 // sweep ends the wait for a request. The goroutine that reads wakes up with a timeout and closes the connection itself, so
 // that the goodbye can never fall into the middle of an answer. A connection with a request under way is left alone.
-func (c *conn) sweep() {
+func (c *conn) sweep(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.waiting {
+	if !c.waiting || now.Before(c.settled) {
 		return
 	}
 	c.swept = true
@@ -114,24 +115,31 @@ func (c *conn) Close() error {
 	return err
 }
 
-// farewell sends the goodbye and our end of stream, then reads until the client has closed too. Closing at once would
-// answer a request on its way with a reset, which may wipe the goodbye out of the client's receive buffer.
+// farewell sends the goodbye and lingers.
 func (c *conn) farewell() {
-	end := time.Now().Add(c.door.timing.farewell)
-	raw := c.Conn.NetConn()
-	if err := c.Conn.SetWriteDeadline(end); err != nil {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.door.timing.farewell)); err != nil {
 		return
 	}
 	if _, err := c.Conn.Write(goodbye); err != nil {
 		return
 	}
+	_ = c.CloseWrite() // a failure means that the client is gone
+}
+
+// CloseWrite ends our side of the stream and lingers until the client has closed its own. net/http calls it after an answer
+// that left much of the body unread; by itself it then waits 500 ms and closes. A close with unread bytes, or bytes that
+// arrive after it, make the kernel send a reset, which may wipe the answer out of the client's receive buffer: so read
+// those bytes (RFC 9112, section 9.6), without decrypting them.
+func (c *conn) CloseWrite() error {
 	if err := c.Conn.CloseWrite(); err != nil {
-		return
+		return err
 	}
-	if err := raw.SetReadDeadline(end); err != nil {
-		return
+	raw := c.Conn.NetConn()
+	if err := raw.SetReadDeadline(time.Now().Add(c.door.timing.farewell)); err != nil {
+		return err
 	}
 	_, _ = io.Copy(io.Discard, raw) // ends with the client's close or the deadline; both are an end
+	return nil
 }
 
 // classify tells the causes of a failed handshake apart. A client that refuses our certificate says so with an alert whose

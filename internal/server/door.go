@@ -88,8 +88,9 @@ func (d *door) greet(c *conn) {
 		_ = c.Close() // the handshake's error is the one that counts
 		return
 	}
-	c.wait()
-	if err := c.SetReadDeadline(time.Now().Add(d.timing.idle)); err != nil {
+	now := time.Now()
+	c.wait(now.Add(d.timing.settle))
+	if err := c.SetReadDeadline(now.Add(d.timing.first)); err != nil {
 		_ = c.Close()
 		return
 	}
@@ -175,8 +176,9 @@ func (d *door) open() int {
 func (d *door) sweep() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	now := time.Now()
 	for c := range d.conns {
-		c.sweep()
+		c.sweep(now)
 	}
 }
 

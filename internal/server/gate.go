@@ -109,9 +109,8 @@ func (g *gate) bodySize(r *http.Request) (size int64, bounded bool) {
 	return r.ContentLength, true
 }
 
-// refuse answers 503 without reading the body. That the client sees the answer and not a reset is net/http's work after
-// the handler: it reads up to 256 KiB of the body, and with more than that it closes its sending side first and leaves the
-// client 500 ms to read.
+// refuse answers 503 without reading the body. That the client sees the answer and not a reset is the work of net/http, which
+// reads up to 256 KiB of the body after the handler, and of conn.CloseWrite for the rest.
 func (g *gate) refuse(w http.ResponseWriter, c cause) {
 	g.metrics.rejected[c].Inc()
 	h := w.Header()

@@ -123,10 +123,14 @@ type timing struct {
 	// write bounds everything from the request head to the last byte of the answer. 30 s is the largest timeoutSeconds
 	// that Kubernetes accepts for a webhook.
 	write time.Duration
-	// idle is how long a connection may wait for a request, the first one included. It must be clearly beyond the 90 s
-	// after which kube-apiserver closes its side (apimachinery's SetTransportDefaults): who closes first never cuts the other.
-	idle time.Duration
-	// farewell bounds the closing of an idle connection: the goodbye answer and the wait for the client's own close.
+	// first and idle are how long a connection may wait for its first and for each further request. They must be clearly
+	// beyond the 90 s after which kube-apiserver closes its side (apimachinery's SetTransportDefaults): if we never close
+	// first, we never cut a request.
+	first, idle time.Duration
+	// settle is how long the drain leaves a connection alone that has not carried a request yet. Its client is most likely
+	// about to send one, and net/http.Transport does not repeat a request on a connection it has not used before.
+	settle time.Duration
+	// farewell bounds each of: sending the goodbye, and the wait for the client's close after it or after a refused body.
 	farewell time.Duration
 	// quiet is how long no new connection may have come before the drain calls the Service free of this pod.
 	quiet time.Duration
@@ -139,7 +143,9 @@ var production = timing{
 	header:    5 * time.Second,
 	read:      10 * time.Second,
 	write:     30 * time.Second,
+	first:     3 * time.Minute,
 	idle:      3 * time.Minute,
+	settle:    time.Second,
 	farewell:  2 * time.Second,
 	quiet:     time.Second,
 	tick:      20 * time.Millisecond,

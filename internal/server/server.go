@@ -100,7 +100,7 @@ func newHTTPS(g *gate, t timing) *http.Server {
 		ErrorLog:          quietLog(g.log),
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if state == http.StateIdle {
-				c.(*conn).wait()
+				c.(*conn).wait(time.Time{})
 			}
 		},
 	}

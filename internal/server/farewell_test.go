@@ -1,0 +1,276 @@
+package server
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// silenceClients hides net/http's "Unsolicited response received on idle HTTP channel", which the goodbye provokes.
+func silenceClients(tb testing.TB) {
+	before := log.Writer()
+	log.SetOutput(io.Discard)
+	tb.Cleanup(func() { log.SetOutput(before) })
+}
+
+// plainServer is what any webhook server does: net/http alone, with the given header and idle timeouts.
+func plainServer(tb testing.TB, ca *authority, header, idle time.Duration) (*http.Server, net.Addr) {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(tb, err)
+	s := &http.Server{
+		Handler:           echo,
+		TLSConfig:         &tls.Config{GetCertificate: ca.certificate, NextProtos: []string{"http/1.1"}},
+		ReadHeaderTimeout: header,
+		IdleTimeout:       idle,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.ServeTLS(l, "", "") }()
+	tb.Cleanup(func() {
+		_ = s.Close()
+		<-done
+	})
+	return s, l.Addr()
+}
+
+// race sends requests at the very moment when the server's idle timeout ends: again and again a connection rests for
+// about that long. It returns how many were answered, how many of these refused with Retry-After, and how many were lost.
+func race(tb testing.TB, ca *authority, addr string, idle time.Duration, workers, rounds int) (answered, refused, lost int64) {
+	var ok, no, gone atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			c := newClient(tb, ca) // a pool each: every connection rests exactly between two requests of its worker
+			for range rounds {
+				got, err := post(c, "https://"+addr+"/mutate", []byte("{}"))
+				switch {
+				case err != nil:
+					tb.Logf("lost: %v", err)
+					gone.Add(1)
+				case got.code == 503 && got.header.Get("Retry-After") == "1":
+					no.Add(1)
+				case got.code == 200:
+					ok.Add(1)
+				default:
+					tb.Errorf("got %d %q", got.code, got.body)
+				}
+				// Around the timeout, a little early more often than late.
+				<-time.After(idle - 300*time.Microsecond + time.Duration(rand.Int64N(int64(500*time.Microsecond))))
+			}
+		})
+	}
+	wg.Wait()
+	return ok.Load() + no.Load(), no.Load(), gone.Load()
+}
+
+func TestIdleConnectionIsNeverCutUnderARequest(t *testing.T) {
+	silenceClients(t)
+	ca := newAuthority(t)
+	const idle, workers, rounds = 5 * time.Millisecond, 8, 120
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.idle = idle })
+	answered, refused, lost := race(t, ca, s.Addr().String(), idle, workers, rounds)
+	t.Logf("ours: %d answered, %d of them by a goodbye, %d lost", answered, refused, lost)
+	if lost != 0 || answered != workers*rounds {
+		t.Errorf("lost %d of %d requests", lost, workers*rounds)
+	}
+	_, addr := plainServer(t, ca, production.header, idle)
+	answered, refused, control := race(t, ca, addr.String(), idle, workers, rounds)
+	t.Logf("control (net/http): %d answered, %d refused, %d lost", answered, refused, control)
+	if control == 0 {
+		t.Error("the control lost no request: this test proves nothing")
+	}
+}
+
+// dialTLS opens a connection without a request.
+func dialTLS(tb testing.TB, ca *authority, addr net.Addr, config *tls.Config) (*tls.Conn, error) {
+	tb.Helper()
+	if config == nil {
+		config = &tls.Config{RootCAs: ca.pool, ServerName: serverName, NextProtos: []string{"http/1.1"}}
+	}
+	c, err := tls.Dial("tcp", addr.String(), config)
+	if err == nil {
+		tb.Cleanup(func() { _ = c.Close() })
+	}
+	return c, err
+}
+
+const head = "POST /mutate HTTP/1.1\r\nHost: " + serverName + "\r\nContent-Length: 2\r\n\r\n"
+
+// answerOn sends text on c and reads one answer.
+func answerOn(c net.Conn, text string) (*http.Response, error) {
+	if _, err := io.WriteString(c, text); err != nil {
+		return nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	return resp, err
+}
+
+func TestConnectionMayWaitForItsFirstRequest(t *testing.T) {
+	ca := newAuthority(t)
+	const header = 30 * time.Millisecond
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.header, tm.read = header, header })
+	_, addr := plainServer(t, ca, header, time.Minute)
+
+	ours, err := dialTLS(t, ca, s.Addr(), nil)
+	must(t, err)
+	control, err := dialTLS(t, ca, addr, nil)
+	must(t, err)
+	<-time.After(4 * header)
+	if resp, err := answerOn(ours, head+"{}"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("first request after four times the header timeout: got %v %v, want 200", resp, err)
+	}
+	if resp, err := answerOn(control, head+"{}"); err == nil {
+		t.Errorf("the control answered %d: this test proves nothing", resp.StatusCode)
+	}
+}
+
+func TestSlowClientsAreCut(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, func(_ *Options, tm *timing) {
+		tm.handshake, tm.header, tm.read = 100*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond
+	})
+	for name, tc := range map[string]struct {
+		sent string
+		want int
+	}{
+		"a head that never ends is cut, with a goodbye for the honest":  {"POST /mutate HTTP/1.1\r\nHost:", 503},
+		"half a request line is cut; net/http takes it for a whole one": {"POST /mut", 400},
+		"a body that never ends fails in the handler":                   {head + "{", 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := dialTLS(t, ca, s.Addr(), nil)
+			must(t, err)
+			must(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+			resp, err := answerOn(c, tc.sent)
+			must(t, err)
+			if resp.StatusCode != tc.want {
+				t.Errorf("got %d, want %d", resp.StatusCode, tc.want)
+			}
+			if _, err := io.Copy(io.Discard, c); err != nil {
+				t.Errorf("after the answer: %v, want the end of the stream", err)
+			}
+		})
+	}
+	t.Run("a handshake that never starts is cut", func(t *testing.T) {
+		c, err := net.Dial("tcp", s.Addr().String())
+		must(t, err)
+		defer c.Close()
+		must(t, c.SetDeadline(time.Now().Add(5*time.Second)))
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Errorf("got %v, want the end of the stream", err)
+		}
+		eventually(t, "the handshake timeout is counted", func() bool {
+			return s.metric("sts_webhook_tls_handshake_errors_total", "timeout") == 1
+		})
+	})
+	eventually(t, "no slow connection is left", func() bool { return s.metric("sts_webhook_open_connections", "") == 0 })
+}
+
+func TestGoodbyeIsAWholeAnswer(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.first = 20 * time.Millisecond })
+	c, err := dialTLS(t, ca, s.Addr(), nil)
+	must(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	must(t, err)
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" || !resp.Close || !strings.Contains(string(text), "idle") {
+		t.Errorf("got %v %q", resp, text)
+	}
+}
+
+func TestDrainWaitsForARequestUnderWayOnASlowLine(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, nil)
+	c, err := dialTLS(t, ca, s.Addr(), nil)
+	must(t, err)
+	_, err = io.WriteString(c, head[:20]) // the rest comes when the drain is under way
+	must(t, err)
+	eventually(t, "the server sees the first part", func() bool { return !anyWaiting(s) })
+	s.cancel()
+	eventually(t, "the drain refuses", func() bool { return s.gate.phase.Load() == refusing })
+	resp, err := answerOn(c, head[20:]+"{}")
+	must(t, err)
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+		t.Errorf("got %v, want 503 with Retry-After", resp)
+	}
+	must(t, s.stop())
+}
+
+func TestDrainLeavesANewConnectionTimeForItsRequest(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.settle = time.Minute })
+	c, err := dialTLS(t, ca, s.Addr(), nil)
+	must(t, err)
+	eventually(t, "the connection waits", func() bool { return s.metric("sts_webhook_open_connections", "") == 1 })
+	s.cancel()
+	eventually(t, "the drain refuses", func() bool { return s.gate.phase.Load() == refusing })
+	must(t, c.SetReadDeadline(time.Now().Add(50*s.timing.tick)))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %d bytes, %v: the connection was closed before its first request", n, err)
+	}
+	must(t, c.SetReadDeadline(time.Time{}))
+	resp, err := answerOn(c, head+"{}")
+	must(t, err)
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+		t.Errorf("got %v, want 503 with Retry-After", resp)
+	}
+}
+
+// anyWaiting reports whether s has no connection yet or one that waits for a request.
+func anyWaiting(s *running) bool {
+	s.door.mu.Lock()
+	defer s.door.mu.Unlock()
+	for c := range s.door.conns {
+		c.mu.Lock()
+		waiting := c.waiting
+		c.mu.Unlock()
+		if waiting || !c.ConnectionState().HandshakeComplete {
+			return true
+		}
+	}
+	return len(s.door.conns) == 0
+}
+
+func TestHungHandlerDoesNotBlockTheExit(t *testing.T) {
+	ca := newAuthority(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := start(t, ca, func(o *Options, _ *timing) {
+		o.DrainTimeout = 100 * time.Millisecond
+		o.Handler = http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) {
+			close(entered)
+			<-release
+		})
+	})
+	lost := make(chan error, 1)
+	go func() {
+		_, err := post(newClient(t, ca), s.url(), []byte("{}"))
+		lost <- err
+	}()
+	<-entered
+	begin := time.Now()
+	must(t, s.stop()) // a server that waits for the handler runs into the test binary's timeout
+	if took := time.Since(begin); took < 100*time.Millisecond || took > 2*time.Second {
+		t.Errorf("the drain took %s, want about DrainTimeout", took)
+	}
+	if err := <-lost; err == nil {
+		t.Error("the hung request was answered")
+	}
+	close(release)
+}
