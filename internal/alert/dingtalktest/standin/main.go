@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -38,32 +40,39 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse flags: %w", err)
 	}
-	robot := dingtalktest.New(o)
-	servers := []*http.Server{
-		{Addr: *listen, Handler: robot, ReadHeaderTimeout: 10 * time.Second},
-		{Addr: *control, Handler: robot.Control(), ReadHeaderTimeout: 10 * time.Second},
+	robotListener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("listen for the robot: %w", err)
 	}
-	ended := make(chan error, len(servers))
-	for _, s := range servers {
-		go func() { ended <- s.ListenAndServe() }()
+	controlListener, err := net.Listen("tcp", *control)
+	if err != nil {
+		_ = robotListener.Close()
+		return fmt.Errorf("listen for the control: %w", err)
+	}
+	return serve(ctx, dingtalktest.New(o), robotListener, controlListener)
+}
+
+// serve answers at both listeners, which it closes, until ctx ends or one fails.
+func serve(ctx context.Context, robot *dingtalktest.Robot, robotListener, controlListener net.Listener) error {
+	servers := map[net.Listener]*http.Server{
+		robotListener:   {Handler: robot, ReadHeaderTimeout: 10 * time.Second},
+		controlListener: {Handler: robot.Control(), ReadHeaderTimeout: 10 * time.Second},
+	}
+	ended := make(chan error, len(servers)) // one value per server
+	for listener, server := range servers {
+		go func() { ended <- server.Serve(listener) }()
 	}
 	var errs []error
-	joined := 0
 	select {
 	case <-ctx.Done():
 	case err := <-ended:
-		errs, joined = append(errs, err), 1
+		errs = append(errs, err)
 	}
-	for _, s := range servers {
-		_ = s.Close() // ends calls that hang by design
+	for _, server := range servers {
+		_ = server.Close() // ends calls that hang by design
 	}
-	for ; joined < len(servers); joined++ {
+	for len(errs) < len(servers) {
 		errs = append(errs, <-ended)
 	}
-	for i, err := range errs {
-		if errors.Is(err, http.ErrServerClosed) {
-			errs[i] = nil
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, http.ErrServerClosed) })...)
 }
