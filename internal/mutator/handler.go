@@ -93,11 +93,7 @@ func (h *handler) answer(w http.ResponseWriter, body []byte, start time.Time) {
 		return
 	}
 	d := decide(&r, h.settings)
-	answer, err := encode(&r, &d)
-	if err != nil {
-		h.refuse(w, http.StatusInternalServerError, errorInternal, err)
-		return
-	}
+	answer := encode(&r, &d)
 	took := h.now().Sub(start)
 	w.Header()["Content-Type"] = jsonType // net/http adds the Content-Length
 	// A failed write means that the API server has gone away; it reports that

@@ -15,7 +15,6 @@ const (
 	errorTooLarge   = "too_large"  // beyond the server's limit for bodies
 	errorUnreadable = "unreadable" // the body ended early or too late
 	errorNoReview   = "not_review" // the body is no AdmissionReview v1
-	errorInternal   = "internal"   // the answer could not be encoded
 )
 
 // metrics are resolved once, so that counting takes no look-up of label values.
@@ -55,7 +54,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, reason := range Reasons() {
 		m.denied[reason] = total.WithLabelValues("denied", reason)
 	}
-	for _, reason := range []string{errorMethod, errorMediaType, errorTooLarge, errorUnreadable, errorNoReview, errorInternal} {
+	for _, reason := range []string{errorMethod, errorMediaType, errorTooLarge, errorUnreadable, errorNoReview} {
 		m.errors[reason] = total.WithLabelValues("error", reason)
 	}
 	return m

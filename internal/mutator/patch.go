@@ -1,7 +1,6 @@
 package mutator
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,10 +74,7 @@ func startPatch(op string, size int) []byte {
 func appendEscaped(dst []byte, text string) []byte {
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			quoted, err := json.Marshal(text)
-			if err != nil { // no string fails to encode
-				panic(err)
-			}
+			quoted := mustMarshal(text)
 			return append(dst, quoted[1:len(quoted)-1]...)
 		}
 	}

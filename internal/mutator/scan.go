@@ -45,12 +45,17 @@ func (s *scanner) fail(expected string) error {
 // 0 at the end of the text. A zero byte in the text is no JSON either, so the
 // two need not be told apart.
 func (s *scanner) peek() byte {
-	for s.pos < len(s.data) {
-		c := s.data[s.pos]
-		if c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
+	if s.pos < len(s.data) && s.data[s.pos] > ' ' { // short enough to be inlined
+		return s.data[s.pos]
+	}
+	return s.peekAfterSpace()
+}
+
+func (s *scanner) peekAfterSpace() byte {
+	for ; s.pos < len(s.data); s.pos++ {
+		if c := s.data[s.pos]; c != ' ' && c != '\n' && c != '\t' && c != '\r' {
 			return c
 		}
-		s.pos++
 	}
 	return 0
 }

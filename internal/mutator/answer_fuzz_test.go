@@ -1,0 +1,127 @@
+package mutator
+
+import (
+	"encoding/json"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+)
+
+// FuzzAnswer holds what must be true of every answer, whatever the pod says:
+// a placed pod has exactly the selector that an independent reading of its name
+// and annotation gives, and asking again changes nothing.
+func FuzzAnswer(f *testing.F) {
+	f.Add("web", "web-1", webRule, "disk", "ssd", true, false)
+	f.Add("web", "web-1", webRule, "name", "node2", true, false)
+	f.Add("web", "web-1", webRule, "name", "node1", true, true)
+	f.Add("web", "web-2", webRule, "disk", "ssd", true, true)
+	f.Add("web-01", "web-01-10", slashRule, "example.com/zone", "a", true, false)
+	f.Add("web", "web-2147483648", webRule, "", "", false, false)
+	f.Add("web", "web-01", webRule, "", "", false, false)
+	f.Add("", "-1", `{"key":"a~b","even":"","odd":"\ud83d"}`, "\u2028", "\"", true, false)
+	f.Fuzz(func(t *testing.T, statefulSet, name, ruleText, key, value string, hasSelector, replace bool) {
+		selector := map[string]string{}
+		if hasSelector {
+			selector[key] = value
+		}
+		before := fuzzedPod(t, statefulSet, name, ruleText, selector)
+		s := Settings{ReplaceExisting: replace}
+		d := admitAndCheckAnswer(t, before, s)
+		if d.outcome == denied {
+			return
+		}
+		want := selectorByOracle(t, before)
+		if !replace {
+			for k, v := range selector {
+				if _, ours := want[k]; !ours {
+					want[k] = v
+				}
+			}
+		}
+		after := before
+		if d.outcome == placed {
+			after = apply(t, before, d.patch)
+		}
+		if diff := cmp.Diff(want, partsOf(t, after).Spec.NodeSelector); diff != "" {
+			t.Fatalf("selectors differ (-want +got):\n%s%s", diff, before)
+		}
+		if again := admitAndCheckAnswer(t, after, s); again.outcome != unchanged {
+			t.Fatalf("reinvocation got outcome %d, want unchanged: %s", again.outcome, after)
+		}
+	})
+}
+
+func fuzzedPod(t *testing.T, statefulSet, name, ruleText string, selector map[string]string) string {
+	t.Helper()
+	type object = map[string]any
+	spec := object{}
+	if len(selector) > 0 {
+		spec["nodeSelector"] = selector
+	}
+	text, err := json.Marshal(object{
+		"metadata": object{
+			"name": name, "labels": object{optInLabel: "true"}, "annotations": object{annotationKey: ruleText},
+			"ownerReferences": []object{{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": statefulSet, "controller": true}},
+		},
+		"spec": spec,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// partsOf decodes with the standard library what the oracle needs.
+func partsOf(t *testing.T, object string) (p narrowPod) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(object), &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// selectorByOracle reads a pod that was allowed by other means than the package
+// does. It returns what the rule gives.
+func selectorByOracle(t *testing.T, object string) map[string]string {
+	t.Helper()
+	meta := partsOf(t, object).Metadata
+	match := regexp.MustCompile(`^` + regexp.QuoteMeta(meta.OwnerReferences[0].Name) + `-(0|[1-9][0-9]{0,9})$`).FindStringSubmatch(meta.Name)
+	if match == nil {
+		t.Fatalf("allowed the name %q of StatefulSet %q", meta.Name, meta.OwnerReferences[0].Name)
+	}
+	var r map[string]string
+	if err := json.Unmarshal([]byte(meta.Annotations["custom-node-selector"]), &r); err != nil || len(r) != 3 {
+		t.Fatalf("allowed the annotation %q: %v", meta.Annotations["custom-node-selector"], err)
+	}
+	parity := "even"
+	if (match[1][len(match[1])-1]-'0')%2 == 1 {
+		parity = "odd"
+	}
+	return map[string]string{r["key"]: r[parity]}
+}
+
+// admitAndCheckAnswer decides about a pod and checks that the encoded answer
+// says the same.
+func admitAndCheckAnswer(t *testing.T, object string, s Settings) decision {
+	t.Helper()
+	r, err := decode([]byte(reviewOf(object)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := decide(&r, s)
+	var answer admissionv1.AdmissionReview
+	if err := json.Unmarshal(encode(&r, &d), &answer); err != nil {
+		t.Fatal(err)
+	}
+	a := answer.Response
+	hasPatch := a.PatchType != nil
+	if a.UID != "u1" || a.Allowed != (d.outcome != denied) || hasPatch != (d.outcome == placed) || string(a.Patch) != string(d.patch) {
+		t.Fatalf("answer %+v does not say %+v", a, d)
+	}
+	if !a.Allowed && (a.Result == nil || a.Result.Message == "" || len(a.Result.Message) > 2000) {
+		t.Fatalf("the denial is not explained: %+v", a.Result)
+	}
+	return d
+}

@@ -1,0 +1,170 @@
+package mutator
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+)
+
+// recorder is an Observer that remembers.
+type recorder struct {
+	placed []Placement
+	denied []Denial
+}
+
+func (r *recorder) Placed(p Placement) { r.placed = append(r.placed, p) }
+func (r *recorder) Denied(d Denial)    { r.denied = append(r.denied, d) }
+
+// bench is a handler whose reports can be read. Every request takes 250 us.
+type bench struct {
+	handler  *handler
+	observer recorder
+	logs     bytes.Buffer
+}
+
+func newBench(level slog.Level) *bench {
+	b := &bench{}
+	log := logr.FromSlogHandler(slog.NewJSONHandler(&b.logs, &slog.HandlerOptions{Level: level}))
+	b.handler = NewHandler(Settings{}, &b.observer, log, nil).(*handler)
+	clock := time.Unix(1_700_000_000, 0)
+	b.handler.now = func() time.Time {
+		clock = clock.Add(250 * time.Microsecond)
+		return clock
+	}
+	return b
+}
+
+func (b *bench) post(body string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(http.MethodPost, "/mutate", strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	b.handler.ServeHTTP(w, req)
+	return w
+}
+
+// lines returns the log without its time stamps.
+func (b *bench) lines(t *testing.T) []map[string]any {
+	t.Helper()
+	var lines []map[string]any
+	for line := range bytes.Lines(b.logs.Bytes()) {
+		var fields map[string]any
+		if err := json.Unmarshal(line, &fields); err != nil {
+			t.Fatal(err)
+		}
+		delete(fields, "time")
+		lines = append(lines, fields)
+	}
+	return lines
+}
+
+func dryRun(review string) string {
+	return strings.Replace(review, `"operation"`, `"dryRun":true,"operation"`, 1)
+}
+
+func TestPlacedPodIsReported(t *testing.T) {
+	for sentence, dry := range map[string]bool{"to log and observer": false, "to the log alone if it is a dry run": true} {
+		t.Run(sentence, func(t *testing.T) {
+			b := newBench(slog.LevelInfo)
+			body := reviewOf(podJSON(webRule, ""))
+			var want []Placement
+			if dry {
+				body = dryRun(body)
+			} else {
+				want = []Placement{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Ordinal: 1, Key: "name", Value: "node2"}}
+			}
+			b.post(body)
+			if diff := cmp.Diff([]map[string]any{{
+				"level": "INFO", "msg": "pod placed", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
+				"ordinal": 1.0, "key": "name", "value": "node2", "dryRun": dry, "durationSeconds": 250e-6,
+			}}, b.lines(t)); diff != "" {
+				t.Errorf("logs differ (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(recorder{placed: want}, b.observer, cmp.AllowUnexported(recorder{})); diff != "" {
+				t.Errorf("observations differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDeniedPodIsReported(t *testing.T) {
+	const message = `annotation custom-node-selector: field "even" is missing; write ` + example + ` in the StatefulSet's pod template`
+	for sentence, dry := range map[string]bool{"to log and observer": false, "to the log alone if it is a dry run": true} {
+		t.Run(sentence, func(t *testing.T) {
+			b := newBench(slog.LevelInfo)
+			body := reviewOf(podJSON(`{"key":"k"}`, ""))
+			var want []Denial
+			if dry {
+				body = dryRun(body)
+			} else {
+				want = []Denial{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Reason: "annotation_invalid", Message: message}}
+			}
+			b.post(body)
+			if diff := cmp.Diff([]map[string]any{{
+				"level": "INFO", "msg": "pod denied", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
+				"reason": "annotation_invalid", "message": message, "dryRun": dry, "durationSeconds": 250e-6,
+			}}, b.lines(t)); diff != "" {
+				t.Errorf("logs differ (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(recorder{denied: want}, b.observer, cmp.AllowUnexported(recorder{})); diff != "" {
+				t.Errorf("observations differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheRestIsLoggedOnlyWhenVerbose(t *testing.T) {
+	for sentence, c := range map[string]struct{ body, message string }{
+		"a pod without the label": {reviewOf(`{"metadata":{"name":"x-1"}}`), "request ignored"},
+		"a pod that is right":     {reviewOf(podJSON(webRule, `{"name":"node2"}`)), "pod unchanged"},
+		"what is no review":       {"hello", "request refused"},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			quiet, verbose := newBench(slog.LevelInfo), newBench(slog.LevelDebug)
+			quiet.post(c.body)
+			verbose.post(c.body)
+			if quiet.logs.Len() > 0 {
+				t.Errorf("got the log %s, want none", &quiet.logs)
+			}
+			if lines := verbose.lines(t); len(lines) != 1 || lines[0]["msg"] != c.message {
+				t.Errorf("got the verbose log %v, want %q", lines, c.message)
+			}
+			if diff := cmp.Diff(recorder{}, verbose.observer, cmp.AllowUnexported(recorder{})); diff != "" {
+				t.Errorf("the observer was told (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Names come unvalidated: they must neither fill the log nor the observer.
+func TestReportsAreBounded(t *testing.T) {
+	b := newBench(slog.LevelInfo)
+	long := strings.Repeat("x", 4000)
+	b.post(strings.NewReplacer(`"web-1"`, `"`+long+`"`, `"web"`, `"`+long+`"`, `"shop"`, `"`+long+`"`, `"u1"`, `"`+long+`"`).
+		Replace(reviewOf(podJSON(webRule, ""))))
+	if len(b.observer.denied) != 1 {
+		t.Fatalf("got %+v, want one denial", b.observer)
+	}
+	d := b.observer.denied[0]
+	if got := []int{len(d.Namespace), len(d.StatefulSet), len(d.Pod)}; !cmp.Equal(got, []int{maxName, maxName, maxName}) {
+		t.Errorf("got names of %v bytes, want %d each", got, maxName)
+	}
+	if b.logs.Len() > 2000 || len(d.Message) > 1000 {
+		t.Errorf("got a log of %d and a message of %d bytes", b.logs.Len(), len(d.Message))
+	}
+}
+
+func TestPodsOfAnUnknownStatefulSetAreReportedWithoutOne(t *testing.T) {
+	b := newBench(slog.LevelInfo)
+	b.post(reviewOf(`{"metadata":{"name":"web-1","labels":{"ab-build-different":"true"}},"spec":{}}`))
+	if len(b.observer.denied) != 1 || b.observer.denied[0].StatefulSet != "" || b.observer.denied[0].Reason != "no_statefulset" {
+		t.Errorf("got %+v, want one denial without a StatefulSet", b.observer)
+	}
+}
