@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+const (
+	// replicas is what web.yaml asks for.
+	replicas = 6
+	// patience is how long pods and events are waited for: some seconds are
+	// usual.
+	patience     = time.Minute
+	pollInterval = 50 * time.Millisecond
+)
+
+// nodeOf says which node carries which value of the label "name". The third node
+// has no such label, so that no pod is on the right node by chance alone.
+var nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
+
+// place labels the nodes, applies web.yaml, and shows where its pods are.
+func (d *demo) place(ctx context.Context) error {
+	if err := d.clear(ctx); err != nil {
+		return err
+	}
+	for value, node := range nodeOf {
+		if _, err := d.Cluster.Kubectl(ctx, "label", "node", node, "name="+value, "--overwrite"); err != nil {
+			return err
+		}
+	}
+	d.step("kubectl label: node-1 has name=node1, node-2 has name=node2, node-3 has neither")
+	if _, err := d.Cluster.Kubectl(ctx, "apply", "-f", d.Path("test/demo/web.yaml")); err != nil {
+		return err
+	}
+	d.step("kubectl apply -f test/demo/web.yaml: a StatefulSet of %d pods", replicas)
+	pods, err := d.waitPods(ctx)
+	if err != nil {
+		return err
+	}
+	d.step("its pods:")
+	fmt.Fprintln(d.out)
+	if err := table(d.out, pods); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out)
+	if err := check(pods); err != nil {
+		return err
+	}
+	d.step("every pod is right: even ordinals on node-1, odd ones on node-2")
+	return nil
+}
+
+// clear deletes what an earlier run left.
+func (d *demo) clear(ctx context.Context) error {
+	_, err := d.Cluster.Kubectl(ctx, "delete", "--ignore-not-found", "--cascade=foreground",
+		"-f", d.Path("test/demo/web.yaml"), "-f", d.Path("test/demo/broken.yaml"))
+	return err
+}
+
+// waitPods returns the pods of web.yaml once all run, or as they are when
+// patience ends: the table then shows what is missing.
+func (d *demo) waitPods(ctx context.Context) ([]corev1.Pod, error) {
+	var pods []corev1.Pod
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+		list, err := d.Client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+		if err != nil {
+			return false, fmt.Errorf("list pods: %w", err)
+		}
+		pods = list.Items
+		return running(pods) == replicas, nil
+	})
+	if wait.Interrupted(err) && ctx.Err() == nil {
+		err = nil
+	}
+	return pods, err
+}
+
+func running(pods []corev1.Pod) int {
+	n := 0
+	for _, pod := range pods {
+		if pod.Status.Phase == corev1.PodRunning {
+			n++
+		}
+	}
+	return n
+}
+
+// table prints one line per pod.
+func table(out io.Writer, pods []corev1.Pod) error {
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "\tPOD\tORDINAL\tNODESELECTOR\tNODE\tPHASE")
+	for _, pod := range pods {
+		fmt.Fprintf(w, "\t%s\t%s\t%s\t%s\t%s\n", pod.Name, ordinal(pod),
+			metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: pod.Spec.NodeSelector}), pod.Spec.NodeName, pod.Status.Phase)
+	}
+	return w.Flush()
+}
+
+// ordinal is what the StatefulSet controller says it is, so that the demo does
+// not repeat the webhook's own reading of the name.
+func ordinal(pod corev1.Pod) string { return pod.Labels["apps.kubernetes.io/pod-index"] }
+
+// check compares every pod with what web.yaml asks for.
+func check(pods []corev1.Pod) error {
+	values := map[string]string{"0": "node1", "1": "node2", "2": "node1", "3": "node2", "4": "node1", "5": "node2"}
+	var wrong []error
+	if len(pods) != replicas {
+		wrong = append(wrong, fmt.Errorf("%d pods instead of %d", len(pods), replicas))
+	}
+	for _, pod := range pods {
+		value, selector := values[ordinal(pod)], pod.Spec.NodeSelector
+		if len(selector) != 1 || selector["name"] != value {
+			wrong = append(wrong, fmt.Errorf("%s: the nodeSelector is %v instead of name=%s", pod.Name, selector, value))
+		}
+		if node := nodeOf[value]; pod.Spec.NodeName != node {
+			wrong = append(wrong, fmt.Errorf("%s: on node %q instead of %s", pod.Name, pod.Spec.NodeName, node))
+		}
+		if pod.Status.Phase != corev1.PodRunning {
+			wrong = append(wrong, fmt.Errorf("%s: %s instead of Running", pod.Name, pod.Status.Phase))
+		}
+	}
+	return errors.Join(wrong...)
+}

@@ -1,0 +1,79 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Sum adds a counter or gauge over all replicas and over its series that carry
+// the given labels; nil labels mean every series. A replica without the metric is
+// an error.
+func (w *Webhook) Sum(ctx context.Context, metric string, labels map[string]string) (float64, error) {
+	replicas, err := w.Replicas(ctx)
+	if err != nil {
+		return 0, err
+	}
+	total := 0.0
+	for _, pod := range replicas {
+		families, err := w.Metrics(ctx, pod)
+		if err != nil {
+			return 0, err
+		}
+		family, found := families[metric]
+		if !found {
+			return 0, fmt.Errorf("read metrics of %s: there is no %s", pod.Name, metric)
+		}
+		total += sum(family, labels)
+	}
+	return total, nil
+}
+
+// Metrics reads /metrics of one replica.
+func (w *Webhook) Metrics(ctx context.Context, pod corev1.Pod) (map[string]*dto.MetricFamily, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: w.Cluster.Dialer("node-1"), DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("read metrics of %s: %s", pod.Name, response.Status)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
+	}
+	return families, nil
+}
+
+func sum(family *dto.MetricFamily, labels map[string]string) float64 {
+	total := 0.0
+	for _, m := range family.Metric {
+		if carries(m, labels) {
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return total
+}
+
+func carries(m *dto.Metric, labels map[string]string) bool {
+	found := 0
+	for _, pair := range m.Label {
+		if value, wanted := labels[pair.GetName()]; wanted && value == pair.GetValue() {
+			found++
+		}
+	}
+	return found == len(labels)
+}

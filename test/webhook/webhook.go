@@ -1,0 +1,192 @@
+// Package webhook installs the webhook of this checkout in a test cluster the way a
+// user does, with kubectl and the files in manifests/, and looks at what then runs.
+// The demo and the tests on a real cluster share it.
+//
+// Every wait ends when its context does; the error then holds the state of the
+// replicas.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"sts-mutating-webhook/test/cluster"
+)
+
+// Names that the manifests fix.
+const (
+	Namespace     = "custom-system"
+	Deployment    = "sts-webhook"
+	Secret        = "sts-webhook-certs"
+	Configuration = "sts-mutating-webhook"
+	Label         = "ab-build-different"
+	Annotation    = "custom-node-selector"
+)
+
+// pollInterval bounds how late a wait notices, and so the error of the times
+// that are measured with it.
+const pollInterval = 50 * time.Millisecond
+
+// Webhook is the webhook in one cluster, installed or not.
+type Webhook struct {
+	Cluster *cluster.Cluster
+	Client  kubernetes.Interface
+	// root is the checkout.
+	root string
+}
+
+// In returns the webhook in a cluster. The working directory must be inside the
+// checkout; nothing is installed yet.
+func In(c *cluster.Cluster) (*Webhook, error) {
+	client, err := kubernetes.NewForConfig(c.RESTConfig())
+	if err != nil {
+		return nil, fmt.Errorf("create client: %w", err)
+	}
+	root, err := checkout()
+	if err != nil {
+		return nil, err
+	}
+	return &Webhook{Cluster: c, Client: client, root: root}, nil
+}
+
+// checkout is the directory above the working directory that holds go.mod.
+func checkout() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find checkout: %w", err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+	}
+	return "", errors.New("find checkout: no go.mod above the working directory")
+}
+
+// Path is a file of the checkout, named from its root.
+func (w *Webhook) Path(name string) string { return filepath.Join(w.root, name) }
+
+// Apply runs kubectl apply -f manifests/ and returns kubectl's output.
+func (w *Webhook) Apply(ctx context.Context) (string, error) {
+	return w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests"))
+}
+
+// Install applies the manifests and waits for the rollout. It returns the time
+// from before the apply until every replica was Ready.
+func (w *Webhook) Install(ctx context.Context) (time.Duration, error) {
+	begin := time.Now()
+	if _, err := w.Apply(ctx); err != nil {
+		return 0, err
+	}
+	err := w.WaitRollout(ctx)
+	return time.Since(begin), err
+}
+
+// Uninstall deletes what the manifests made and waits until it is gone. Nobody is
+// served any more, so the replicas are not given the time to drain. Nothing
+// installed is fine.
+func (w *Webhook) Uninstall(ctx context.Context) error {
+	steps := [][]string{
+		{"delete", "mutatingwebhookconfiguration", Configuration, "--ignore-not-found"},
+		{"delete", "deployment", Deployment, "--namespace", Namespace, "--ignore-not-found", "--cascade=orphan"},
+		{"delete", "replicasets", "--all", "--namespace", Namespace, "--cascade=orphan"},
+		{"delete", "pods", "--all", "--namespace", Namespace, "--grace-period=1"},
+		{"delete", "-f", w.Path("manifests"), "--ignore-not-found"},
+	}
+	for _, args := range steps {
+		if _, err := w.Cluster.Kubectl(ctx, args...); err != nil {
+			return fmt.Errorf("uninstall: %w", err)
+		}
+	}
+	return nil
+}
+
+// Configure gives the webhook these flags and no others, and waits for the
+// rollout. Applying the manifests again does not undo it, Configure(ctx) does.
+func (w *Webhook) Configure(ctx context.Context, flags ...string) error {
+	if err := w.patch(ctx, argsPatch(flags)); err != nil {
+		return err
+	}
+	return w.WaitRollout(ctx)
+}
+
+// Scale changes the number of replicas and waits for it. Replicas that end may
+// still drain when it returns, unless there are to be none: then they are gone.
+func (w *Webhook) Scale(ctx context.Context, replicas int) error {
+	if err := w.patch(ctx, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)); err != nil {
+		return err
+	}
+	if replicas > 0 {
+		return w.WaitRollout(ctx)
+	}
+	return w.wait(ctx, "no replica", func(ctx context.Context) (bool, error) {
+		pods, err := w.pods(ctx)
+		return err == nil && len(pods) == 0, nil
+	})
+}
+
+// WaitRollout returns when the newest Deployment is what runs: every replica is
+// of its template and Ready. Older ones may still drain.
+func (w *Webhook) WaitRollout(ctx context.Context) error {
+	return w.wait(ctx, "the rollout", func(ctx context.Context) (bool, error) {
+		d, err := w.Client.AppsV1().Deployments(Namespace).Get(ctx, Deployment, metav1.GetOptions{})
+		return err == nil && rolledOut(d), nil
+	})
+}
+
+// rolledOut is what kubectl rollout status waits for.
+func rolledOut(d *appsv1.Deployment) bool {
+	want, s := int32(1), d.Status
+	if d.Spec.Replicas != nil {
+		want = *d.Spec.Replicas
+	}
+	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == want && s.Replicas == want && s.AvailableReplicas == want
+}
+
+// Replicas are the pods that serve: neither ended nor told to end.
+func (w *Webhook) Replicas(ctx context.Context) ([]corev1.Pod, error) {
+	pods, err := w.pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var serving []corev1.Pod
+	for _, pod := range pods {
+		if pod.DeletionTimestamp == nil {
+			serving = append(serving, pod)
+		}
+	}
+	return serving, nil
+}
+
+func (w *Webhook) pods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := w.Client.CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + Deployment})
+	if err != nil {
+		return nil, fmt.Errorf("list replicas: %w", err)
+	}
+	return list.Items, nil
+}
+
+// wait polls until done says true. It fails when ctx ends, and then shows the
+// replicas.
+func (w *Webhook) wait(ctx context.Context, what string, done wait.ConditionWithContextFunc) error {
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, done)
+	if err == nil {
+		return nil
+	}
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	// What cannot be shown must not hide the cause.
+	state, _ := w.Cluster.Kubectl(look, "describe", "pods", "--namespace", Namespace)
+	logs, _ := w.Cluster.Kubectl(look, "logs", "--namespace", Namespace, "--selector=app="+Deployment, "--prefix", "--tail=20")
+	return fmt.Errorf("wait for %s: %w\n%s\n%s", what, err, state, logs)
+}
