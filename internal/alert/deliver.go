@@ -26,11 +26,12 @@ func (n *Notifier) deliver(ctx, calls context.Context) {
 			n.forgetAll()
 			return
 		case !errors.As(err, &failed):
-			return
+			return // attempt returns nothing else
 		case failed.class == classTooLong && limit == maxBodyBytes:
 			limit = shortBodyBytes
 		case failed.class == classThrottle:
 			n.pause(throttlePause)
+			n.punished = true
 			return
 		case failed.class == classConfig || failed.class == classRetry && attempt >= maxAttempts:
 			n.pause(troublePause)
@@ -147,7 +148,7 @@ func (n *Notifier) awaitTurn(ctx context.Context) bool {
 			return false
 		}
 	}
-	n.pausedUntil = time.Time{}
+	n.pausedUntil, n.punished = time.Time{}, false
 	n.metrics.pausedUntil.Set(0)
 	n.tune()
 	now := n.o.Clock.Now()

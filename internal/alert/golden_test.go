@@ -88,6 +88,20 @@ func TestGoldenMessages(t *testing.T) {
 	}
 }
 
+func TestGoldenTestMessages(t *testing.T) {
+	for _, language := range []string{languageZh, languageEn} {
+		r, err := newRenderer(Options{Language: language, MessageType: typeMarkdown, ClusterName: "prod"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := r.render(page{Test: true, From: "2026-03-01 23:59:58"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, language+"-test", body)
+	}
+}
+
 // golden compares the body, laid out for the reader, with testdata/<name>.txt.
 func golden(t *testing.T, name string, body []byte) {
 	t.Helper()

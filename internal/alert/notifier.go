@@ -57,6 +57,7 @@ type Notifier struct {
 	told        *history
 	limiter     *rate.Limiter
 	pausedUntil time.Time
+	punished    bool   // the pause is the robot's penalty
 	lastCause   string // what was logged last; empty while all is well
 }
 
@@ -147,8 +148,8 @@ func (n *Notifier) drainLast(calls context.Context) {
 	if len(n.pending.lines) == 0 {
 		return
 	}
-	cause := "silent after a failure"
-	if !n.o.Clock.Now().Before(n.pausedUntil) {
+	cause := "the robot is silent after too many messages"
+	if !n.punished {
 		cause = "one message holds no more"
 		err := n.attempt(calls, maxBodyBytes, true)
 		if errors.Is(err, errOff) {

@@ -37,6 +37,9 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // environment (HTTPS_PROXY, NO_PROXY), read once here.
 func newClient(dial dialFunc) *http.Client {
 	proxy := httpproxy.FromEnvironment().ProxyFunc()
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	}
 	return &http.Client{
 		Timeout:       attemptTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
