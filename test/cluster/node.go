@@ -140,7 +140,9 @@ func (c *Cluster) StopNode(ctx context.Context, node string) error {
 	if err := killGroup(ctx, c.cgroups, c.group(node)); err != nil {
 		return fmt.Errorf("stop %s: %w", node, err)
 	}
-	return nil
+	// A reboot would clear them, and a kubelet waits 3 s for each group it finds
+	// without its container.
+	return removeGroup(ctx, c.cgroups, filepath.Join(c.group(node), "kubepods"))
 }
 
 // StartNode boots a stopped node again. It returns before the node is Ready.
