@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,8 +70,12 @@ func TestAllocationsPerRequest(t *testing.T) {
 		"a review of 3 MiB":               largeReview(t, 3<<20),
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			if got := testing.AllocsPerRun(20, func() { work(t, body) }); got > 12 {
-				t.Errorf("got %v allocations, want at most 12", got)
+			got := math.Inf(1)
+			for range 3 { // the count takes in what other goroutines allocate: the least is ours
+				got = min(got, testing.AllocsPerRun(20, func() { work(t, body) }))
+			}
+			if got > maxAllocations {
+				t.Errorf("got %v allocations, want at most %d", got, maxAllocations)
 			}
 		})
 	}
