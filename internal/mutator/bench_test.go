@@ -67,7 +67,7 @@ func TestAllocationsPerRequest(t *testing.T) {
 	for sentence, body := range map[string][]byte{
 		"a review of 6.9 KB":              goldenReview(t),
 		"a review of a pod with selector": withSelector,
-		"a review of 3 MiB":               largeReview(t, 3<<20),
+		"a review of 100 KiB":             largeReview(t, 100<<10),
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			got := math.Inf(1)

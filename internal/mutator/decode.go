@@ -98,14 +98,22 @@ func (d *decoder) blame(path, problem string) {
 	}
 }
 
+// again tells whether a member was seen before, blames it if so, and marks it.
+func (d *decoder) again(path string, seen *bool) bool {
+	if *seen {
+		d.blame(path, "the member occurs twice")
+		return true
+	}
+	*seen = true
+	return false
+}
+
 // object reads an object or null. seen must be the same variable for each
 // occurrence of the same member.
 func (d *decoder) object(path string, seen *bool, each func(name []byte) error) error {
-	if *seen {
-		d.blame(path, "the member occurs twice")
+	if d.again(path, seen) {
 		return d.scan.skip()
 	}
-	*seen = true
 	switch d.scan.peek() {
 	case '{':
 		return d.scan.object(each)
@@ -118,11 +126,9 @@ func (d *decoder) object(path string, seen *bool, each func(name []byte) error) 
 
 // text reads a string or null.
 func (d *decoder) text(path string, into *member) error {
-	if into.set {
-		d.blame(path, "the member occurs twice")
+	if d.again(path, &into.set) {
 		return d.scan.skip()
 	}
-	into.set = true
 	switch d.scan.peek() {
 	case '"':
 		text, err := d.scan.text()
@@ -163,11 +169,9 @@ func known(text []byte) string {
 
 // flag reads a boolean or null.
 func (d *decoder) flag(path string, seen, into *bool) error {
-	if *seen {
-		d.blame(path, "the member occurs twice")
+	if d.again(path, seen) {
 		return d.scan.skip()
 	}
-	*seen = true
 	switch d.scan.peek() {
 	case 't':
 		*into = true

@@ -122,11 +122,9 @@ func (d *decoder) annotation() error {
 
 func (d *decoder) owners(seen *bool) error {
 	const path = ownersPath
-	if *seen {
-		d.blame(path, "the member occurs twice")
+	if d.again(path, seen) {
 		return d.scan.skip()
 	}
-	*seen = true
 	switch d.scan.peek() {
 	case '[':
 		found := false

@@ -23,15 +23,15 @@ type recorder struct {
 func (r *recorder) Placed(p Placement) { r.placed = append(r.placed, p) }
 func (r *recorder) Denied(d Denial)    { r.denied = append(r.denied, d) }
 
-// bench is a handler whose reports can be read. Every request takes 250 us.
-type bench struct {
+// fixture is a handler whose reports can be read. Every request takes 250 us.
+type fixture struct {
 	handler  *handler
 	observer recorder
 	logs     bytes.Buffer
 }
 
-func newBench(level slog.Level) *bench {
-	b := &bench{}
+func newFixture(level slog.Level) *fixture {
+	b := &fixture{}
 	log := logr.FromSlogHandler(slog.NewJSONHandler(&b.logs, &slog.HandlerOptions{Level: level}))
 	b.handler = NewHandler(Settings{}, &b.observer, log, nil).(*handler)
 	clock := time.Unix(1_700_000_000, 0)
@@ -42,7 +42,7 @@ func newBench(level slog.Level) *bench {
 	return b
 }
 
-func (b *bench) post(body string) *httptest.ResponseRecorder {
+func (b *fixture) post(body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(http.MethodPost, "/mutate", strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
@@ -51,7 +51,7 @@ func (b *bench) post(body string) *httptest.ResponseRecorder {
 }
 
 // lines returns the log without its time stamps.
-func (b *bench) lines(t *testing.T) []map[string]any {
+func (b *fixture) lines(t *testing.T) []map[string]any {
 	t.Helper()
 	var lines []map[string]any
 	for line := range bytes.Lines(b.logs.Bytes()) {
@@ -72,7 +72,7 @@ func dryRun(review string) string {
 func TestPlacedPodIsReported(t *testing.T) {
 	for sentence, dry := range map[string]bool{"to log and observer": false, "to the log alone if it is a dry run": true} {
 		t.Run(sentence, func(t *testing.T) {
-			b := newBench(slog.LevelInfo)
+			b := newFixture(slog.LevelInfo)
 			body := reviewOf(podJSON(webRule, ""))
 			var want []Placement
 			if dry {
@@ -98,7 +98,7 @@ func TestDeniedPodIsReported(t *testing.T) {
 	const message = `annotation custom-node-selector: field "even" is missing; write ` + example + ` in the StatefulSet's pod template`
 	for sentence, dry := range map[string]bool{"to log and observer": false, "to the log alone if it is a dry run": true} {
 		t.Run(sentence, func(t *testing.T) {
-			b := newBench(slog.LevelInfo)
+			b := newFixture(slog.LevelInfo)
 			body := reviewOf(podJSON(`{"key":"k"}`, ""))
 			var want []Denial
 			if dry {
@@ -127,7 +127,7 @@ func TestTheRestIsLoggedOnlyWhenVerbose(t *testing.T) {
 		"what is no review":       {"hello", "request refused"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			quiet, verbose := newBench(slog.LevelInfo), newBench(slog.LevelDebug)
+			quiet, verbose := newFixture(slog.LevelInfo), newFixture(slog.LevelDebug)
 			quiet.post(c.body)
 			verbose.post(c.body)
 			if quiet.logs.Len() > 0 {
@@ -145,7 +145,7 @@ func TestTheRestIsLoggedOnlyWhenVerbose(t *testing.T) {
 
 // Names come unvalidated: they must neither fill the log nor the observer.
 func TestReportsAreBounded(t *testing.T) {
-	b := newBench(slog.LevelInfo)
+	b := newFixture(slog.LevelInfo)
 	long := strings.Repeat("x", 4000)
 	b.post(strings.NewReplacer(`"web-1"`, `"`+long+`"`, `"web"`, `"`+long+`"`, `"shop"`, `"`+long+`"`, `"u1"`, `"`+long+`"`).
 		Replace(reviewOf(podJSON(webRule, ""))))
@@ -162,7 +162,7 @@ func TestReportsAreBounded(t *testing.T) {
 }
 
 func TestPodsOfAnUnknownStatefulSetAreReportedWithoutOne(t *testing.T) {
-	b := newBench(slog.LevelInfo)
+	b := newFixture(slog.LevelInfo)
 	b.post(reviewOf(`{"metadata":{"name":"web-1","labels":{"ab-build-different":"true"}},"spec":{}}`))
 	if len(b.observer.denied) != 1 || b.observer.denied[0].StatefulSet != "" || b.observer.denied[0].Reason != "no_statefulset" {
 		t.Errorf("got %+v, want one denial without a StatefulSet", b.observer)
