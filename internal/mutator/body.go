@@ -13,6 +13,11 @@ const (
 	// Content-Length alone, and that is kept for later requests. A larger one
 	// goes back to the collector after its request.
 	maxPooled = 128 << 10
+	// maxAnnounced is the largest Content-Length, in bytes, that a buffer is
+	// made for in one step. The server's limit for bodies is 7 MiB: twice what
+	// the API server takes from a client (3 MiB), with room to spare. A larger
+	// announcement is not believed; its body would be cut off by the server.
+	maxAnnounced = 8 << 20
 )
 
 // buffers holds *[]byte of at most maxPooled capacity.
@@ -40,14 +45,14 @@ func putBuffer(b *[]byte) {
 }
 
 // readAll appends everything that r yields to b. Its cost is linear in the
-// length: a full buffer at least doubles, or grows to the announced length at
-// once, which a sender that has filled maxPooled bytes may be trusted with.
+// length: a full buffer doubles, or grows to the announced length at once: a
+// sender that has filled maxPooled bytes is believed up to maxAnnounced.
 func readAll(b []byte, r io.Reader, contentLength int64) ([]byte, error) {
 	for {
 		if len(b) == cap(b) {
 			size := 2*cap(b) + minBuffer
-			if announced := contentLength + 1; announced > int64(len(b)) {
-				size = int(announced)
+			if int64(len(b)) <= contentLength && contentLength <= maxAnnounced {
+				size = int(contentLength) + 1
 			}
 			larger := make([]byte, len(b), size)
 			copy(larger, b)

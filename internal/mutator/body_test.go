@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -16,6 +18,7 @@ func TestReadAllReturnsWhatArrives(t *testing.T) {
 		body := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
 		for sentence, announced := range map[string]int64{
 			"announced": int64(size), "not announced": -1, "announced too short": int64(size / 2), "announced too long": int64(2 * size),
+			"announced beyond all memory": 1 << 60, "announced as the largest number": math.MaxInt64,
 		} {
 			got, err := readAll(*getBuffer(announced), iotest.HalfReader(bytes.NewReader(body)), announced)
 			if err != nil || !bytes.Equal(got, body) {
@@ -27,7 +30,7 @@ func TestReadAllReturnsWhatArrives(t *testing.T) {
 
 // The memory that a request can claim without sending anything is bounded.
 func TestBufferIsNotMadeOnTheWordOfTheSender(t *testing.T) {
-	for _, announced := range []int64{-1, 0, minBuffer, maxPooled, 7 << 20, 1 << 62} {
+	for _, announced := range []int64{-1, 0, minBuffer, maxPooled, 7 << 20, 1 << 62, math.MaxInt64} {
 		if got := cap(*getBuffer(announced)); got < minBuffer || got > maxPooled {
 			t.Errorf("announced %d bytes: got a buffer of %d", announced, got)
 		}
@@ -65,29 +68,34 @@ func TestBrokenBodyIsRefused(t *testing.T) {
 	}
 }
 
-// Answers must not read a buffer that another request has taken over.
-func TestAnswersDoNotShareBuffers(t *testing.T) {
+// A request must not read into a buffer that another one still uses. The second
+// request here runs while the first is in the middle of its body.
+func TestRequestsDoNotShareBuffers(t *testing.T) {
 	h := NewHandler(Settings{}, nil, logr.Discard(), nil)
-	done := make(chan string)
-	for _, uid := range []string{"first", "second"} {
-		go func() {
-			problem := ""
-			for range 200 {
-				body := bytes.Replace(goldenReview(t), []byte("0df28fbd-5f5f-11e8-bc74-36e6bb280816"), []byte(uid), 1)
-				req := httptest.NewRequest("POST", "/mutate", bytes.NewReader(body))
-				req.Header.Set("Content-Type", "application/json")
-				w := httptest.NewRecorder()
-				h.ServeHTTP(w, req)
-				if !bytes.Contains(w.Body.Bytes(), []byte(`"uid":"`+uid+`"`)) {
-					problem = w.Body.String()
-				}
-			}
-			done <- problem
-		}()
+	post := func(body io.Reader) string {
+		req := httptest.NewRequest("POST", "/mutate", body)
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		return w.Body.String()
 	}
-	for range 2 {
-		if problem := <-done; problem != "" {
-			t.Errorf("got the answer %s", problem)
-		}
+	first := goldenReview(t)
+	second := bytes.Replace(first, []byte("0df28fbd"), []byte("another-uid"), 1)
+	var inner string
+	outer := post(io.MultiReader(
+		bytes.NewReader(first[:3000]),
+		readerFunc(func([]byte) (int, error) {
+			inner = post(bytes.NewReader(second))
+			return 0, io.EOF
+		}),
+		bytes.NewReader(first[3000:]),
+	))
+	const rest = `-5f5f-11e8-bc74-36e6bb280816","allowed":true,"patch"`
+	if !strings.Contains(outer, `"uid":"0df28fbd`+rest) || !strings.Contains(inner, `"uid":"another-uid`+rest) {
+		t.Errorf("got the answers %s and %s", outer, inner)
 	}
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
