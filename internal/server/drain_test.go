@@ -225,33 +225,3 @@ func TestRolloutLosesNoRequest(t *testing.T) {
 		}
 	}
 }
-
-func TestLeavingAnswersAndClosesAndFailsReadiness(t *testing.T) {
-	ca := newAuthority(t)
-	s := start(t, ca, func(o *Options, tm *timing) { o.DrainDelay, o.DrainTimeout = 200*time.Millisecond, 5*time.Second })
-	c := newClient(t, ca)
-	got, err := post(c, s.url(), []byte("{}"))
-	must(t, err)
-	if got.close {
-		t.Error("an ordinary answer closes the connection")
-	}
-	s.cancel()
-	eventually(t, "the drain begins", func() bool { return s.gate.phase.Load() == leaving })
-	if got := get(t, s.HealthAddr(), "/readyz"); got.code != 503 || got.body != "draining\n" {
-		t.Errorf("readyz: got %d %q, want 503 draining", got.code, got.body)
-	}
-	if got := get(t, s.HealthAddr(), "/healthz"); got.code != 200 {
-		t.Errorf("healthz: got %d, want 200", got.code)
-	}
-	for range 3 {
-		got, err := post(c, s.url(), []byte("{}"))
-		must(t, err)
-		if got.code != 200 || !got.close {
-			t.Errorf("during the delay: got %d, close %t, want 200 and true", got.code, got.close)
-		}
-	}
-	must(t, s.stop())
-	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
-		t.Error("the port is still open after Start has returned")
-	}
-}
