@@ -155,9 +155,9 @@ func ourReplica(t *testing.T, ca *authority) replica {
 	return replica{s.Addr(), s.stop}
 }
 
-// rollout replaces both replicas several times under load and returns the requests answered and lost. A replica is told to
+// rollout replaces both replicas several times under load, calls lose for each request lost, and returns the requests answered and lost. A replica is told to
 // end before the Service knows, as in Kubernetes: that takes 20 ms here, a fifth of the drain delay.
-func rollout(t *testing.T, ca *authority, times int, fresh func(*testing.T, *authority) replica) (answered, lost int64) {
+func rollout(t *testing.T, ca *authority, times int, fresh func(*testing.T, *authority) replica, lose func(error)) (answered, lost int64) {
 	endpoints := &service{}
 	pair := [2]replica{fresh(t, ca), fresh(t, ca)}
 	endpoints.set(pair[0].addr, pair[1].addr)
@@ -175,7 +175,7 @@ func rollout(t *testing.T, ca *authority, times int, fresh func(*testing.T, *aut
 				case <-time.After(time.Duration(rand.Int64N(int64(12 * time.Millisecond)))): // connections rest, too
 				}
 				if err := call(c, body); err != nil {
-					t.Logf("lost: %v", err)
+					lose(err)
 					gone.Add(1)
 					continue
 				}
@@ -206,7 +206,7 @@ func rollout(t *testing.T, ca *authority, times int, fresh func(*testing.T, *aut
 func TestRolloutLosesNoRequest(t *testing.T) {
 	silenceClients(t)
 	ca := newAuthority(t)
-	answered, lost := rollout(t, ca, 20, ourReplica)
+	answered, lost := rollout(t, ca, 20, ourReplica, func(err error) { t.Errorf("lost: %v", err) })
 	t.Logf("ours: %d answered, %d lost", answered, lost)
 	if lost != 0 || answered == 0 {
 		t.Errorf("lost %d of %d requests", lost, answered+lost)
@@ -218,7 +218,7 @@ func TestRolloutLosesNoRequest(t *testing.T) {
 		answered, lost := rollout(t, ca, 20, func(t *testing.T, ca *authority) replica {
 			s, addr := plainServer(t, ca, production.header, production.idle)
 			return replica{addr, func() error { return end(s) }}
-		})
+		}, func(error) {})
 		t.Logf("control (%s at once): %d answered, %d lost", name, answered, lost)
 		if lost == 0 {
 			t.Errorf("control (%s at once) lost no request: this test proves nothing", name)

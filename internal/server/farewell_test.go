@@ -44,8 +44,8 @@ func plainServer(tb testing.TB, ca *authority, header, idle time.Duration) (*htt
 }
 
 // race sends requests at the very moment when the server's idle timeout ends: again and again a connection rests for
-// about that long. It returns how many were answered, how many of these refused with Retry-After, and how many were lost.
-func race(tb testing.TB, ca *authority, addr string, idle time.Duration, workers, rounds int) (answered, refused, lost int64) {
+// about that long. It calls lose for each request lost, and returns how many were answered, how many of these refused with Retry-After, and how many were lost.
+func race(tb testing.TB, ca *authority, addr string, idle time.Duration, workers, rounds int, lose func(error)) (answered, refused, lost int64) {
 	var ok, no, gone atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
@@ -55,7 +55,7 @@ func race(tb testing.TB, ca *authority, addr string, idle time.Duration, workers
 				got, err := post(c, "https://"+addr+"/mutate", []byte("{}"))
 				switch {
 				case err != nil:
-					tb.Logf("lost: %v", err)
+					lose(err)
 					gone.Add(1)
 				case got.code == 503 && got.header.Get("Retry-After") == "1":
 					no.Add(1)
@@ -78,13 +78,13 @@ func TestIdleConnectionIsNeverCutUnderARequest(t *testing.T) {
 	ca := newAuthority(t)
 	const idle, workers, rounds = 5 * time.Millisecond, 8, 120
 	s := start(t, ca, func(_ *Options, tm *timing) { tm.idle = idle })
-	answered, refused, lost := race(t, ca, s.Addr().String(), idle, workers, rounds)
+	answered, refused, lost := race(t, ca, s.Addr().String(), idle, workers, rounds, func(err error) { t.Errorf("lost: %v", err) })
 	t.Logf("ours: %d answered, %d of them by a goodbye, %d lost", answered, refused, lost)
 	if lost != 0 || answered != workers*rounds {
 		t.Errorf("lost %d of %d requests", lost, workers*rounds)
 	}
 	_, addr := plainServer(t, ca, production.header, idle)
-	answered, refused, control := race(t, ca, addr.String(), idle, workers, rounds)
+	answered, refused, control := race(t, ca, addr.String(), idle, workers, rounds, func(error) {})
 	t.Logf("control (net/http): %d answered, %d refused, %d lost", answered, refused, control)
 	if control == 0 {
 		t.Error("the control lost no request: this test proves nothing")
