@@ -27,7 +27,8 @@
 //  1. /readyz answers 503 "draining" at once. /healthz stays 200.
 //  2. For DrainDelay (6 s) requests are answered normally. Each answer closes its connection, so that connections in use move
 //     to other replicas while the Service learns that this one leaves.
-//  3. Then new requests are refused, those inside the handler end, and idle connections are closed with a goodbye (below).
+//  3. Then new requests are refused, those inside the handler end, and idle connections are closed with a goodbye (below);
+//     one that has not carried a request yet is left alone for its first second, since its request is likely on the way.
 //     This lasts until no connection is open and none has come for 1 s, however slow the Service is to learn.
 //  4. The listener is closed, what was accepted meanwhile is answered, and Start returns nil.
 //

@@ -155,8 +155,9 @@ func ourReplica(t *testing.T, ca *authority) replica {
 	return replica{s.Addr(), s.stop}
 }
 
-// rollout replaces both replicas several times under load, calls lose for each request lost, and returns the requests answered and lost. A replica is told to
-// end before the Service knows, as in Kubernetes: that takes 20 ms here, a fifth of the drain delay.
+// rollout replaces both replicas several times under load, calls lose for each request lost, and returns the requests
+// answered and lost. A replica is told to end before the Service knows, as in Kubernetes: that takes 20 ms here, a fifth of
+// the drain delay.
 func rollout(t *testing.T, ca *authority, times int, fresh func(*testing.T, *authority) replica, lose func(error)) (answered, lost int64) {
 	endpoints := &service{}
 	pair := [2]replica{fresh(t, ca), fresh(t, ca)}

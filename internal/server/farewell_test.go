@@ -44,7 +44,8 @@ func plainServer(tb testing.TB, ca *authority, header, idle time.Duration) (*htt
 }
 
 // race sends requests at the very moment when the server's idle timeout ends: again and again a connection rests for
-// about that long. It calls lose for each request lost, and returns how many were answered, how many of these refused with Retry-After, and how many were lost.
+// about that long. It calls lose for each request lost, and returns how many were answered, how many of these refused with
+// Retry-After, and how many were lost.
 func race(tb testing.TB, ca *authority, addr string, idle time.Duration, workers, rounds int, lose func(error)) (answered, refused, lost int64) {
 	var ok, no, gone atomic.Int64
 	var wg sync.WaitGroup
