@@ -28,7 +28,8 @@ func TestEventsOfAWindowBecomeOneMessage(t *testing.T) {
 		if len(texts) != 1 || !strings.Contains(texts[0], "shop/web-0, 2, 4 -> name=node1") {
 			t.Fatalf("messages %q, logs %s", texts, w.logs)
 		}
-		n.expect(t, map[string]float64{"sent_total": 1, "queue_length": 0, "dropped_total": 0})
+		n.expect(t, map[string]float64{"sent_total": 1, "queue_length": 0, "dropped_total": 0,
+			"last_success_timestamp_seconds": unix(time.Now())})
 	})
 }
 
@@ -142,7 +143,7 @@ func TestPassingTroubleIsRetriedWithANewSignature(t *testing.T) {
 			t.Fatalf("messages %q, want the one that was kept", got)
 		}
 		n.expect(t, map[string]float64{`failed_total{reason="server"}`: 4, "sent_total": 1, "dropped_total": 0})
-		if again := w.robot.Stats().Resigned; again != 0 {
+		if again := w.robot.Stats().Reused; again != 0 {
 			t.Errorf("%d calls carried an old signature, want none", again)
 		}
 		if got := w.logs.count("alerts cannot be sent"); got != 1 {

@@ -45,7 +45,7 @@ type Robot struct {
 	calls      []time.Time // of known senders inside the last window
 	silent     time.Time   // end of the penalty
 	messages   []Message
-	signatures map[string]int // how often each signature was seen
+	signatures map[string]bool // that were seen
 	stats      Stats
 }
 
@@ -68,7 +68,7 @@ type Stats struct {
 	Refused      map[int]int `json:"refused"`  // by errcode
 	Bans         int         `json:"bans"`     // penalties that began
 	MaxPerWindow int         `json:"maxPerWindow"`
-	Resigned     int         `json:"resigned"` // calls that repeated an earlier call's signature
+	Reused       int         `json:"reused"` // calls that repeated an earlier call's signature
 }
 
 // New returns a robot that behaves well.
@@ -76,7 +76,7 @@ func New(o Options) *Robot {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Robot{o: o, behaviour: OK, signatures: map[string]int{}, stats: Stats{Refused: map[int]int{}}}
+	return &Robot{o: o, behaviour: OK, signatures: map[string]bool{}, stats: Stats{Refused: map[int]int{}}}
 }
 
 // Messages returns what was accepted, oldest first.
@@ -147,6 +147,7 @@ func (r *Robot) check(request *http.Request, body []byte, now time.Time, behavio
 	case query.Get("access_token") == "" || query.Get("access_token") != r.o.Token:
 		return 300005, "token is not exist"
 	}
+	r.noteSignature(query.Get("sign"))
 	if r.throttled(now) {
 		return 130101, "send too fast, exceed 20 times per minute"
 	}
@@ -193,15 +194,21 @@ func (r *Robot) throttled(now time.Time) bool {
 	return true
 }
 
+// noteSignature counts the calls that did not make a signature of their own.
+func (r *Robot) noteSignature(signature string) {
+	if signature == "" {
+		return
+	}
+	if r.signatures[signature] {
+		r.stats.Reused++
+	}
+	r.signatures[signature] = true
+}
+
 // checkSignature returns what is wrong with the signature, empty if nothing.
 func (r *Robot) checkSignature(timestamp, signature string, now time.Time) string {
 	if r.o.Secret == "" {
 		return ""
-	}
-	if signature != "" {
-		if r.signatures[timestamp+signature]++; r.signatures[timestamp+signature] > 1 {
-			r.stats.Resigned++
-		}
 	}
 	ms, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil || now.Sub(time.UnixMilli(ms)).Abs() > MaxTimestampIn {

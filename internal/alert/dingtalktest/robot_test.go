@@ -149,7 +149,7 @@ func TestTwentyMessagesAMinuteThenTenMinutesOfSilence(t *testing.T) {
 	if got := send(); got != 0 {
 		t.Fatalf("errcode %d after the penalty, want 0", got)
 	}
-	if stats := robot.Stats(); stats.Bans != 1 || stats.MaxPerWindow != MaxPerWindow+1 || stats.Resigned == 0 {
+	if stats := robot.Stats(); stats.Bans != 1 || stats.MaxPerWindow != MaxPerWindow+1 || stats.Reused == 0 {
 		t.Errorf("stats %+v, want one ban, 21 in the worst minute and the signatures of the same moment noticed", stats)
 	}
 }
