@@ -27,7 +27,7 @@ type failure struct {
 }
 
 func (f *failure) Error() string {
-	text := "send digest: " + f.reason
+	text := "send alert: " + f.reason
 	if f.code != 0 {
 		text += fmt.Sprintf(" (errcode %d)", f.code)
 	}
