@@ -152,6 +152,9 @@ func TestReport(t *testing.T) {
 	if last := r.LastLost(); last != begin.Add(6010*time.Millisecond) {
 		t.Errorf("last loss: got %v", last)
 	}
+	if out := r.Outage(Unmutated); out.Lost != 1 || out.Length() != 10*time.Millisecond || r.LastLost(Unmutated) != out.To {
+		t.Errorf("unmutated: got %+v, want one of 10 ms", out)
+	}
 	late := r.Since(begin.Add(1050 * time.Millisecond)).Until(begin.Add(5400 * time.Millisecond))
 	if len(late.Samples) != 3 || late.Lost() != 2 {
 		t.Errorf("between: got %d samples, %d lost; want 3 and 2", len(late.Samples), late.Lost())

@@ -59,11 +59,12 @@ type Outage struct {
 // Length is zero for an Outage without losses.
 func (o Outage) Length() time.Duration { return o.To.Sub(o.From) }
 
-// Outage is the longest stretch of losses with no gap of a second between two of them.
-func (r Report) Outage() Outage {
+// Outage is the longest stretch of losses with no gap of a second between two of
+// them. Only creations with one of the outcomes count; none given means all losses.
+func (r Report) Outage(of ...Outcome) Outage {
 	var longest, current Outage
 	for _, s := range r.Samples {
-		if !s.Outcome.Lost() {
+		if !counts(s.Outcome, of) {
 			continue
 		}
 		if current.Lost == 0 || s.Start.Sub(current.To) > outageGap {
@@ -80,15 +81,23 @@ func (r Report) Outage() Outage {
 	return longest
 }
 
-// LastLost is the end of the last lost creation; zero when none was lost.
-func (r Report) LastLost() time.Time {
+// LastLost is the end of the last lost creation; zero when none was lost. The
+// outcomes are as for Outage.
+func (r Report) LastLost(of ...Outcome) time.Time {
 	var last time.Time
 	for _, s := range r.Samples {
-		if s.Outcome.Lost() && s.End().After(last) {
+		if counts(s.Outcome, of) && s.End().After(last) {
 			last = s.End()
 		}
 	}
 	return last
+}
+
+func counts(o Outcome, of []Outcome) bool {
+	if len(of) == 0 {
+		return o.Lost()
+	}
+	return slices.Contains(of, o)
 }
 
 // Latency is the p-th percentile, 0 to 100, over admitted creations; zero when

@@ -1,0 +1,101 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"sts-mutating-webhook/test/load"
+)
+
+// bootLimit is the promise: from the start of the container to the first pod.
+const bootLimit = 3 * time.Second
+
+// firstBoots installs ours again and again where nothing of it is left, and
+// measures from the start of the first container's process to the end of the
+// first creation that was placed. Creations are tried every 20 ms.
+func (w *world) firstBoots(ctx context.Context, t *testing.T) string {
+	n := 2
+	if w.full {
+		n = 20
+	}
+	var all []time.Duration
+	t.Run("first boot", func(t *testing.T) {
+		for range n {
+			took, err := w.boot(ctx)
+			check(t, err)
+			t.Logf("first admitted pod %.2f s after the start of the container", took.Seconds())
+			all = append(all, took)
+		}
+		if longest := slices.Max(all); longest > bootLimit {
+			t.Errorf("first admitted pod: up to %v after the start of the container, want at most %v", longest, bootLimit)
+		}
+	})
+	if len(all) == 0 {
+		return "First boot: not measured.\n"
+	}
+	slices.Sort(all)
+	at := func(p int) float64 { return all[min(len(all)-1, p*len(all)/100)].Seconds() }
+	return fmt.Sprintf("First boot, from the start of the container to the first admitted pod, %d fresh installations: "+
+		"min %.2f s, median %.2f s, p95 %.2f s, max %.2f s.\n", len(all), at(0), at(50), at(95), at(100))
+}
+
+// boot is one first boot.
+func (w *world) boot(ctx context.Context) (time.Duration, error) {
+	if err := w.webhook.Uninstall(ctx); err != nil {
+		return 0, err
+	}
+	run, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace}})
+	if err != nil {
+		return 0, err
+	}
+	defer run.Stop()
+	if err := w.apply(ctx); err != nil {
+		return 0, err
+	}
+	var first time.Time
+	err = until(ctx, 30*time.Second, func(context.Context) error {
+		for _, s := range run.Report().Samples {
+			if s.Outcome == load.Admitted {
+				first = s.End()
+				return nil
+			}
+		}
+		return errors.New("no pod was placed")
+	})
+	if err != nil {
+		return 0, err
+	}
+	started, err := w.firstStart(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.webhook.WaitRollout(ctx); err != nil {
+		return 0, err
+	}
+	return first.Sub(started), nil
+}
+
+// firstStart is when the first process of ours began.
+func (w *world) firstStart(ctx context.Context) (time.Time, error) {
+	pods, err := w.ours.pods(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var first time.Time
+	for _, pod := range pods {
+		for _, pid := range pids(pod, w.ours.program) {
+			started, err := startOf(pid)
+			if err == nil && (first.IsZero() || started.Before(first)) {
+				first = started
+			}
+		}
+	}
+	if first.IsZero() {
+		return first, errors.New("find the start of the first container: no process runs")
+	}
+	return first, nil
+}

@@ -1,0 +1,21 @@
+// Package chaos breaks the webhook in a real cluster while pods are created, and
+// counts the creations that were lost. The textbook webhook (test/textbook)
+// suffers the same in the same cluster, as the control.
+//
+//	TEST_CLUSTER=1 go test -run Chaos -v ./test/chaos               a selection, 3 minutes
+//	TEST_CLUSTER=1 CHAOS=full go test -run Chaos -v ./test/chaos    everything
+//
+// A scenario (see scenarios_test.go) is an event and what is expected after it.
+// Both webhooks are under a load of their own, from before the event until they
+// have settled: every replica runs, and each of them serves a certificate that
+// the caBundle verifies. Watches of the Secret and of the webhook configuration
+// record every version, which gives the time of each repair and the number of
+// writes; the logs of our replicas are read for errors.
+//
+// Variables:
+//
+//	CLUSTER_NAME  the cluster to use; one of that name is kept, others are removed
+//	CHAOS         "full" for everything
+//	CHAOS_ONLY    a regular expression: the scenarios to run
+//	CHAOS_TABLE   a file whose part between the markers becomes the table
+package chaos

@@ -1,0 +1,154 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+)
+
+// version is one version of the Secret or of the webhook configuration.
+type version struct {
+	at   time.Time
+	kind string // "Secret" or "configuration"
+	// deleted tells that there is none from now on.
+	deleted bool
+	// whole is nil for a Secret that is whole; keyring is then what it holds.
+	whole   error
+	keyring keyring
+	// step is the last step of a rotation by the Secret's annotation.
+	step string
+}
+
+// recorder sees every version of a target's two objects.
+type recorder struct {
+	dnsName string
+	// mu guards versions and changed.
+	mu       sync.Mutex
+	versions []version
+	// changed is closed and replaced at each new version.
+	changed chan struct{}
+}
+
+// record watches until ctx ends and returns when the present versions are known.
+func record(ctx context.Context, t *target) (*recorder, error) {
+	r := &recorder{dnsName: t.dnsName(), changed: make(chan struct{})}
+	for _, o := range []struct {
+		kind, resource, namespace, name string
+		getter                          rest.Interface
+		object                          runtime.Object
+	}{
+		{"Secret", "secrets", t.namespace, t.secret, t.client.CoreV1().RESTClient(), &corev1.Secret{}},
+		{"configuration", "mutatingwebhookconfigurations", "", t.configuration, t.client.AdmissionregistrationV1().RESTClient(), &admissionv1.MutatingWebhookConfiguration{}},
+	} {
+		watch := cache.NewListWatchFromClient(o.getter, o.resource, o.namespace, fields.OneTermEqualSelector("metadata.name", o.name))
+		_, informer := cache.NewInformerWithOptions(cache.InformerOptions{ListerWatcher: watch, ObjectType: o.object, Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(obj any) { r.add(o.kind, obj, false) },
+			UpdateFunc: func(old, obj any) { r.update(o.kind, old, obj) },
+			DeleteFunc: func(obj any) { r.add(o.kind, obj, true) },
+		}})
+		go informer.RunWithContext(ctx)
+		if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+			return nil, fmt.Errorf("watch %s %s: %w", o.kind, o.name, ctx.Err())
+		}
+	}
+	return r, nil
+}
+
+// update leaves out what a new list after a broken watch repeats.
+func (r *recorder) update(kind string, old, obj any) {
+	before, err := meta.Accessor(old)
+	after, err2 := meta.Accessor(obj)
+	if err == nil && err2 == nil && before.GetResourceVersion() == after.GetResourceVersion() {
+		return
+	}
+	r.add(kind, obj, false)
+}
+
+func (r *recorder) add(kind string, obj any, deleted bool) {
+	v := version{at: time.Now(), kind: kind, deleted: deleted}
+	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
+		v.keyring, v.whole = inspect(secret.Data, r.dnsName)
+		var rotation struct{ Step string }
+		_ = json.Unmarshal([]byte(secret.Annotations["sts-webhook.custom-system/rotation"]), &rotation) // none is no step
+		v.step = rotation.Step
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.versions = append(r.versions, v)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// after are the versions of a kind that were seen at or after t; the channel is
+// closed when there is another one.
+func (r *recorder) after(t time.Time, kind string) ([]version, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []version
+	for _, v := range r.versions {
+		if v.kind == kind && !v.at.Before(t) {
+			out = append(out, v)
+		}
+	}
+	return out, r.changed
+}
+
+// await returns the first version of the Secret at or after t that is as wanted.
+func (r *recorder) await(ctx context.Context, t time.Time, what string, wanted func(version) bool) (version, error) {
+	for {
+		versions, changed := r.after(t, "Secret")
+		for _, v := range versions {
+			if wanted(v) {
+				return v, nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return version{}, fmt.Errorf("wait for %s: %w", what, context.Cause(ctx))
+		}
+	}
+}
+
+// awaitStep waits for a step of the rotation protocol.
+func (r *recorder) awaitStep(ctx context.Context, t time.Time, step string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	v, err := r.await(ctx, t, "step "+step, func(v version) bool { return !v.deleted && v.step == step })
+	return v.at, err
+}
+
+// signers is the number of changes of the signing CA since t.
+func (r *recorder) signers(t time.Time) int {
+	versions, _ := r.after(time.Time{}, "Secret")
+	changes, last := 0, ""
+	for _, v := range versions {
+		if v.deleted || v.whole != nil {
+			continue
+		}
+		if last != "" && v.keyring.signer != last && !v.at.Before(t) {
+			changes++
+		}
+		last = v.keyring.signer
+	}
+	return changes
+}
+
+// signer is the one that signs now; empty when the Secret is not whole.
+func (r *recorder) signer() string {
+	versions, _ := r.after(time.Time{}, "Secret")
+	if len(versions) == 0 {
+		return ""
+	}
+	return versions[len(versions)-1].keyring.signer
+}

@@ -1,0 +1,78 @@
+package chaos
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// row is a line of the table of results.
+type row struct {
+	name, ours, control, healed string
+	remarks                     []string
+	failed                      bool
+}
+
+// markdown is the table as it stands in docs/rotation.md.
+func markdown(rows []row) string {
+	var b strings.Builder
+	b.WriteString("| scenario | ours refused (outage) | textbook refused (outage) | Secret valid after | remarks |\n|---|---|---|---|---|\n")
+	for _, r := range rows {
+		remarks := strings.Join(r.remarks, "; ")
+		if r.failed {
+			remarks = "**failed**; " + remarks
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.name, r.ours, r.control, r.healed, remarks)
+	}
+	return b.String()
+}
+
+// The part of a document between these lines is written by this package.
+const (
+	tableBegin = "<!-- written by test/chaos: begin -->\n"
+	tableEnd   = "<!-- written by test/chaos: end -->\n"
+)
+
+// replaceTable returns document with the part between the markers replaced.
+func replaceTable(document []byte, table string) ([]byte, error) {
+	before, rest, found := bytes.Cut(document, []byte(tableBegin))
+	_, after, found2 := bytes.Cut(rest, []byte(tableEnd))
+	if !found || !found2 {
+		return nil, errors.New("find markers: the document has none")
+	}
+	return bytes.Join([][]byte{before, []byte(table), after}, nil), nil
+}
+
+// writeTable writes the table into a file.
+func writeTable(name, text string) error {
+	document, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	document, err = replaceTable(document, tableBegin+"\n"+text+"\n"+tableEnd)
+	if err != nil {
+		return fmt.Errorf("write table into %s: %w", filepath.Base(name), err)
+	}
+	return os.WriteFile(name, document, 0o644)
+}
+
+func TestTable(t *testing.T) {
+	text := markdown([]row{
+		{name: "a", ours: "0 of 9", control: "3 of 9 (1.0 s)", healed: "0.10 s", remarks: []string{"x", "y"}},
+		{name: "b", ours: "1 of 9 (0.1 s)", control: "–", healed: "–", failed: true},
+	})
+	if want := "| a | 0 of 9 | 3 of 9 (1.0 s) | 0.10 s | x; y |\n| b | 1 of 9 (0.1 s) | – | – | **failed**;  |\n"; !strings.HasSuffix(text, want) {
+		t.Errorf("got\n%s\nwant at its end\n%s", text, want)
+	}
+	got, err := replaceTable([]byte("above\n"+tableBegin+"old\n"+tableEnd+"below\n"), "new\n")
+	if err != nil || string(got) != "above\nnew\nbelow\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := replaceTable([]byte("no markers"), "new"); err == nil {
+		t.Error("a document without markers: want an error")
+	}
+}

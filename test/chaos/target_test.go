@@ -1,0 +1,203 @@
+package chaos
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/load"
+)
+
+// replicas of each webhook.
+const replicas = 3
+
+// target is a webhook under chaos.
+type target struct {
+	cluster *cluster.Cluster
+	client  kubernetes.Interface
+
+	name, namespace, deployment, secret, configuration, optIn string
+	// container is the name of the Deployment's container, program its argv[0].
+	container, program string
+	// port is the one that the containers serve on.
+	port string
+	seen *recorder
+}
+
+func ours(c *cluster.Cluster, client kubernetes.Interface) *target {
+	return &target{
+		cluster: c, client: client, name: "ours", namespace: "custom-system", deployment: "sts-webhook", secret: "sts-webhook-certs",
+		configuration: "sts-mutating-webhook", optIn: load.OptIn, container: "sts-webhook", program: "/sts-webhook", port: "8443",
+	}
+}
+
+func textbook(c *cluster.Cluster, client kubernetes.Interface) *target {
+	return &target{
+		cluster: c, client: client, name: "textbook", namespace: "textbook-system", deployment: "textbook-webhook", secret: "textbook-webhook-cert",
+		configuration: "textbook-webhook", optIn: "textbook", container: "manager", program: "/program", port: "9443",
+	}
+}
+
+// dnsName is the name by which the apiserver calls the webhook.
+func (t *target) dnsName() string { return t.deployment + "." + t.namespace + ".svc" }
+
+// pods are the replicas that are not told to end.
+func (t *target) pods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := t.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
+	if err != nil {
+		return nil, fmt.Errorf("list replicas: %w", err)
+	}
+	var pods []corev1.Pod
+	for _, pod := range list.Items {
+		if pod.DeletionTimestamp == nil {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
+}
+
+// patch changes the Deployment by a strategic merge patch.
+func (t *target) patch(ctx context.Context, format string, args ...any) error {
+	_, err := t.client.AppsV1().Deployments(t.namespace).Patch(ctx, t.deployment, types.StrategicMergePatchType, fmt.Appendf(nil, format, args...), metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("patch Deployment %s: %w", t.deployment, err)
+	}
+	return nil
+}
+
+// restart begins what kubectl rollout restart does.
+func (t *target) restart(ctx context.Context) error {
+	return t.patch(ctx, `{"spec":{"template":{"metadata":{"annotations":{"restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+}
+
+func (t *target) scale(ctx context.Context, n int) error {
+	return t.patch(ctx, `{"spec":{"replicas":%d}}`, n)
+}
+
+// awaitScale returns when n replicas are left, none of them ending, and are Ready.
+func (t *target) awaitScale(ctx context.Context, n int32) error {
+	return until(ctx, time.Minute, func(ctx context.Context) error {
+		d, err := t.client.AppsV1().Deployments(t.namespace).Get(ctx, t.deployment, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if s := d.Status; s.ObservedGeneration < d.Generation || s.Replicas != n || s.UpdatedReplicas != n || s.AvailableReplicas != n {
+			return fmt.Errorf("replicas: %d, %d updated, %d available, want %d", s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, n)
+		}
+		pods, err := t.pods(ctx)
+		if err != nil {
+			return err
+		}
+		if len(pods) != int(n) {
+			return fmt.Errorf("%d pods, want %d", len(pods), n)
+		}
+		return nil
+	})
+}
+
+// settled is nil when all is well: the Secret is whole and between two
+// rotations, and each of the replicas shows a certificate that the caBundle
+// verifies.
+func (t *target) settled(ctx context.Context) error {
+	config, err := t.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, t.configuration, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	secret, err := t.client.CoreV1().Secrets(t.namespace).Get(ctx, t.secret, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	k, err := inspect(secret.Data, t.dnsName())
+	if err != nil {
+		return err
+	}
+	if k.cas != 1 {
+		return errors.New("a rotation is under way")
+	}
+	pods, err := t.pods(ctx)
+	if err != nil {
+		return err
+	}
+	ready := 0
+	for _, pod := range pods {
+		if !podReady(pod) {
+			continue
+		}
+		if err := t.handshake(ctx, pod, bundleOf(config)); err != nil {
+			return fmt.Errorf("shake hands with %s: %w", pod.Name, err)
+		}
+		ready++
+	}
+	if len(pods) != replicas || ready != replicas {
+		return fmt.Errorf("%d replicas, %d ready, want %d", len(pods), ready, replicas)
+	}
+	return nil
+}
+
+// handshake connects to a replica as the apiserver does.
+func (t *target) handshake(ctx context.Context, pod corev1.Pod, bundle []byte) error {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	raw, err := t.cluster.Dialer("node-1")(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, t.port))
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	return tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: t.dnsName(), MinVersion: tls.VersionTLS12}).HandshakeContext(ctx)
+}
+
+// settle waits until the target has settled.
+func (t *target) settle(ctx context.Context, limit time.Duration) error {
+	if err := until(ctx, limit, t.settled); err != nil {
+		return fmt.Errorf("wait for %s to settle: %w", t.name, err)
+	}
+	return nil
+}
+
+// until polls until done returns nil; its last error says why not, when the limit is reached.
+func until(ctx context.Context, limit time.Duration, done func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var last error
+	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		// What the end of ctx makes of the last attempt explains nothing.
+		if err := done(ctx); err == nil || ctx.Err() == nil {
+			last = err
+		}
+		return last == nil, nil
+	})
+	if err != nil && last != nil {
+		return fmt.Errorf("after %s: %w", limit, last)
+	}
+	return err
+}
+
+func bundleOf(config *admissionv1.MutatingWebhookConfiguration) []byte {
+	if len(config.Webhooks) == 0 {
+		return nil
+	}
+	return config.Webhooks[0].ClientConfig.CABundle
+}
+
+func podReady(pod corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
