@@ -24,9 +24,8 @@ func (r *Rotator) secret(ctx context.Context, from client.Reader) (*corev1.Secre
 	return &s, nil
 }
 
-// bundle reads the caBundle by which the apiserver verifies our Service; empty
-// means that there is none, or no configuration.
-func (r *Rotator) bundle(ctx context.Context, from client.Reader) ([]byte, error) {
+// configuration reads the webhook configuration; nil means that it does not exist.
+func (r *Rotator) configuration(ctx context.Context, from client.Reader) (*admissionv1.MutatingWebhookConfiguration, error) {
 	var c admissionv1.MutatingWebhookConfiguration
 	err := from.Get(ctx, client.ObjectKey{Name: ConfigurationName}, &c)
 	if apierrors.IsNotFound(err) {
@@ -35,12 +34,32 @@ func (r *Rotator) bundle(ctx context.Context, from client.Reader) ([]byte, error
 	if err != nil {
 		return nil, fmt.Errorf("get MutatingWebhookConfiguration %s: %w", ConfigurationName, err)
 	}
+	return &c, nil
+}
+
+// bundle reads the caBundle by which the apiserver verifies our Service; empty
+// means that there is none, or no configuration.
+func (r *Rotator) bundle(ctx context.Context, from client.Reader) ([]byte, error) {
+	c, err := r.configuration(ctx, from)
+	if c == nil || err != nil {
+		return nil, err
+	}
 	for _, w := range c.Webhooks {
 		if s := w.ClientConfig.Service; s != nil && s.Name == ServiceName && s.Namespace == r.opts.Namespace {
 			return w.ClientConfig.CABundle, nil
 		}
 	}
 	return nil, fmt.Errorf("MutatingWebhookConfiguration %s: no webhook calls the Service %s/%s", ConfigurationName, r.opts.Namespace, ServiceName)
+}
+
+// bundleIsCurrent reports whether our cache holds the configuration as it is.
+func (r *Rotator) bundleIsCurrent(ctx context.Context) (bool, error) {
+	live, err := r.configuration(ctx, r.live)
+	if err != nil {
+		return false, err
+	}
+	cached, err := r.configuration(ctx, r.cached)
+	return live != nil && cached != nil && live.ResourceVersion == cached.ResourceVersion, err
 }
 
 // sampleInterval bounds the age of what we know about the apiserver's clock.

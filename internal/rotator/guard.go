@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -86,7 +87,7 @@ func (g *guard) updateConfiguration(ctx context.Context, wanted *unstructured.Un
 		return err
 	}
 	held, _ := r.parse(secret)
-	if judge(&memory.ring, ringOf(held), r.clock.Now()) == adopt {
+	if judge(&memory.ring, sight{secret: ringOf(held)}, r.clock.Now()) == adopt {
 		memory = held
 		r.wake()
 	}
@@ -140,12 +141,11 @@ func bundleDamage(bundle []byte, k *keyring) string {
 	if len(bundle) == 0 {
 		return causeBundleEmptied
 	}
-	cas, err := parseBundle(bundle)
-	if err != nil {
+	if _, err := parseBundle(bundle); err != nil {
 		return causeBundleDamaged
 	}
-	for _, cert := range cas {
-		if k.trusts(describe(cert).id) {
+	for _, id := range bundleIDs(bundle) {
+		if slices.Contains(k.ids(), id) {
 			return ""
 		}
 	}

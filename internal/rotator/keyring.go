@@ -42,13 +42,12 @@ type keyring struct {
 // bundle is what belongs into the webhook configuration.
 func (k *keyring) bundle() []byte { return k.data[caCertKey] }
 
-
 // parseKeyring checks a Secret. The error names the first part that is missing
 // or does not fit, never its content. A serving certificate that is missing,
 // damaged or for another name is not an error of the keyring: its CA can make a
 // new one; see leafProblem.
 func parseKeyring(s *corev1.Secret, dnsName string) (*keyring, error) {
-	k := &keyring{data: pick(s.Data), ring: ring{record: parseRecord(s.Annotations[recordAnnotation])}}
+	k := &keyring{data: pick(s.Data)}
 	if len(k.data) == 0 {
 		return nil, errors.New("the Secret is empty")
 	}
@@ -73,6 +72,7 @@ func parseKeyring(s *corev1.Secret, dnsName string) (*keyring, error) {
 		}
 		k.staged = true
 	}
+	k.record = parseRecord(s.Annotations[recordAnnotation]).of(k.ids())
 	k.leaf, k.leafProblem = parseLeaf(k.data, cas[0], dnsName)
 	return k, nil
 }
@@ -162,7 +162,22 @@ func (k *keyring) fill(secret *corev1.Secret) {
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
-	secret.Annotations[recordAnnotation] = encode(k.record)
+	written := k.record
+	written.CAs = k.ids()
+	secret.Annotations[recordAnnotation] = encode(written)
+}
+
+// bundleIDs lists the CAs by which an apiserver that holds bundle verifies; it
+// skips what is no certificate, as client-go does.
+func bundleIDs(bundle []byte) []string {
+	var ids []string
+	for _, block := range splitPEM(bundle) {
+		der, _ := pem.Decode(block)
+		if cert, err := x509.ParseCertificate(der.Bytes); err == nil {
+			ids = append(ids, describe(cert).id)
+		}
+	}
+	return ids
 }
 
 // verifies reports whether an apiserver that holds bundle accepts leaf for

@@ -101,3 +101,27 @@ func overlapFor(r ring, q request, p Policy) time.Duration {
 	}
 	return p.CAOverlap
 }
+
+// settleTime is how long the live caBundle must have held both CAs, as this
+// replica sees it, before the new one may sign: other apiservers learn of it by
+// watches of their own. It matters when the caBundle was damaged or the
+// configuration missing while a CA was staged.
+const settleTime = 10 * time.Minute
+
+// never is a time that does not come.
+var never = time.Unix(1<<40, 0)
+
+// afterTrust delays a promotion that is due until the caBundle has been ours for
+// long enough; since is when it became so, zero when it is not.
+func afterTrust(s step, due time.Time, r ring, since time.Time) time.Time {
+	if s != stepPromote {
+		return due
+	}
+	if since.IsZero() {
+		return never
+	}
+	if settled := since.Add(min(settleTime, time.Duration(r.record.Overlap))); settled.After(due) {
+		return settled
+	}
+	return due
+}

@@ -3,6 +3,7 @@ package rotator
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,13 +15,16 @@ const (
 	requestAnnotation = "sts-webhook.custom-system/rotate"
 )
 
-// record says when the last step was taken. Its At orders the states of the
-// Secret: of two, the later one is the fleet's.
+// record says when the last step was taken, and which CAs it left. Its At orders
+// the states of the Secret: of two, the later one is the fleet's. Its CAs bind it
+// to the data beside it, so that a foreign CA put under an existing record cannot
+// pass for a later step.
 type record struct {
 	Step     step      `json:"step,omitempty"` // the last one taken; for people
 	At       time.Time `json:"at"`
 	StagedAt time.Time `json:"stagedAt,omitzero"` // when other was staged
 	Overlap  duration  `json:"overlap,omitzero"`  // overlap of the rotation under way
+	CAs      []string  `json:"cas"`               // as ring.ids
 }
 
 // request is an operator's wish. A wish is done when a CA was staged after it.
@@ -34,6 +38,14 @@ type request struct {
 func parseRecord(text string) record {
 	var r record
 	if json.Unmarshal([]byte(text), &r) != nil {
+		return record{}
+	}
+	return r
+}
+
+// of returns r if it was written for a Secret with these CAs, else the zero record.
+func (r record) of(cas []string) record {
+	if !slices.Equal(r.CAs, cas) {
 		return record{}
 	}
 	return r

@@ -23,11 +23,6 @@ type ring struct {
 	record record
 }
 
-// trusts reports whether a bundle made of this ring verifies what id signed.
-func (r ring) trusts(id string) bool {
-	return r.signer.id == id || (r.other != nil && r.other.id == id)
-}
-
 // sameCAs reports whether both rings hold the same CAs in the same roles.
 func (r ring) sameCAs(o ring) bool {
 	if r.signer.id != o.signer.id || r.staged != o.staged {
@@ -44,6 +39,8 @@ func (r ring) advance(s step, fresh ca, overlap time.Duration, now time.Time) ri
 	next := r
 	next.record.Step, next.record.At = s, laterThan(r.record.At, now)
 	switch s {
+	case stepMark: // the age of a rotation under way is unknown: it starts again
+		next.record.StagedAt, next.record.Overlap = next.record.At, duration(overlap)
 	case stepStage:
 		next.other, next.staged = &fresh, true
 		next.record.StagedAt, next.record.Overlap = next.record.At, duration(overlap)
@@ -66,40 +63,10 @@ func laterThan(last, now time.Time) time.Time {
 	return last.Add(time.Nanosecond)
 }
 
-// verdict says what a replica makes of the Secret it sees.
-type verdict int
-
-const (
-	keep    verdict = iota // the Secret is what we remember
-	adopt                  // the Secret is newer, or we remember nothing: remember it
-	restore                // the Secret is damaged or older: write back what we remember
-	found                  // nobody knows a CA: make the first one
-)
-
-// futureTolerance is how far ahead of our clock a step may be recorded. Steps
-// are taken only by replicas whose clock is within maxSkew of the apiserver's,
-// so two of them differ by at most twice that.
-const futureTolerance = 2 * maxSkew
-
-// judge compares what this replica remembers with what the Secret holds; nil
-// means nothing remembered, or nothing usable in the Secret. The later recorded
-// step wins, so that a replica which missed some adopts them, and an old copy or
-// a foreign CA, which cannot carry a later step, is overwritten.
-func judge(memory, secret *ring, now time.Time) verdict {
-	remembered := memory != nil && now.Before(memory.signer.expires)
-	switch {
-	case secret == nil && !remembered:
-		return found
-	case secret == nil:
-		return restore
-	case !remembered:
-		return adopt
-	case secret.record.At.After(now.Add(futureTolerance)):
-		return restore
-	case secret.record.At.After(memory.record.At):
-		return adopt
-	case secret.record.At.Before(memory.record.At), !secret.sameCAs(*memory):
-		return restore
+// ids returns the CAs that the ring trusts.
+func (r ring) ids() []string {
+	if r.other == nil {
+		return []string{r.signer.id}
 	}
-	return keep
+	return []string{r.signer.id, r.other.id}
 }

@@ -9,12 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// settleTime is how long the live caBundle must have held both CAs, as this
-// replica sees it, before the new one may sign: other apiservers learn of it by
-// watches of their own. It matters when the caBundle was damaged or the
-// configuration missing while a CA was staged.
-const settleTime = 10 * time.Second
-
 // rotate takes the next step of the protocol if it is due, and says when to
 // look again.
 func (r *Rotator) rotate(ctx context.Context, secret *corev1.Secret, bundle []byte) (time.Duration, error) {
@@ -25,14 +19,9 @@ func (r *Rotator) rotate(ctx context.Context, secret *corev1.Secret, bundle []by
 	q := r.request(secret)
 	r.watchBundle(k, bundle, now)
 	s, due := plan(k.ring, q, now)
-	if s == stepPromote {
-		due = latest(due, r.bundleSince.Add(min(settleTime, time.Duration(k.record.Overlap))))
-	}
+	due = afterTrust(s, due, k.ring, r.bundleSince)
 	if now.Before(due) {
 		return min(due.Sub(now), r.opts.Policy.RotationCheck, sampleInterval), nil
-	}
-	if s == stepPromote && r.bundleSince.IsZero() {
-		return time.Second, nil // the caBundle does not hold the new CA yet; its event wakes us
 	}
 	return r.take(ctx, s, q)
 }
@@ -44,11 +33,16 @@ func (r *Rotator) take(ctx context.Context, s step, q request) (time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	if held, problem := r.parse(secret); problem != nil || !sameKeys(held, k) || encode(held.record) != encode(k.record) {
+	if held, problem := r.parse(secret); problem != nil || !sameKeys(held, k) || !held.record.At.Equal(k.record.At) {
 		return 50 * time.Millisecond, nil // the cache is behind; its event wakes us
 	}
 	if err := r.clock.trouble(); err != nil {
 		return sampleInterval, nil // said by sampleClock
+	}
+	if s == stepPromote {
+		if current, err := r.bundleIsCurrent(ctx); err != nil || !current {
+			return 50 * time.Millisecond, err
+		}
 	}
 	now := r.clock.Now()
 	next, err := r.after(k, s, q, now)
@@ -118,11 +112,4 @@ func (r *Rotator) watchBundle(k *keyring, bundle []byte, now time.Time) {
 	case r.bundleSince.IsZero():
 		r.bundleSince = now
 	}
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -147,7 +147,7 @@ func (r *Rotator) Start(ctx context.Context) error {
 	const retryFirst, retryLast = 100 * time.Millisecond, 5 * time.Second
 	retry := retryFirst
 	for ctx.Err() == nil {
-		wait, err := r.reconcile(ctx)
+		wait, err := r.pass(ctx)
 		switch {
 		case err == nil:
 			retry = retryFirst
@@ -166,6 +166,14 @@ func (r *Rotator) Start(ctx context.Context) error {
 	return nil
 }
 
+// pass is reconcile with a bound: an apiserver that does not answer must not
+// hold up the events that follow.
+func (r *Rotator) pass(ctx context.Context) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	return r.reconcile(ctx)
+}
+
 // wake makes the loop look again soon. It never blocks.
 func (r *Rotator) wake() {
 	select {
@@ -177,20 +185,23 @@ func (r *Rotator) wake() {
 // reconcile looks at both objects once, does at most one write, and says when
 // to look again if nothing happens before.
 func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
-	secret, err := r.secret(ctx, r.cached)
-	if err != nil {
-		return 0, err
+	from := client.Reader(r.cached)
+	if r.memory.Load() == nil {
+		from = r.live // the first keyring is never chosen by a stale view
 	}
-	bundle, err := r.bundle(ctx, r.cached)
+	secret, err := r.secret(ctx, from)
 	if err != nil {
-		return 0, err
+		return 0, r.notReadyFor(err)
+	}
+	bundle, err := r.bundle(ctx, from)
+	if err != nil {
+		return 0, r.notReadyFor(err)
 	}
 	if err := r.sampleClock(ctx); err != nil {
-		return 0, err
+		return 0, r.notReadyFor(err)
 	}
 	if wait, err := r.settle(ctx, secret, bundle); wait > 0 || err != nil {
-		r.notReadyFor(err)
-		return wait, err
+		return wait, r.notReadyFor(err)
 	}
 	r.serve(bundle)
 	if !r.proven() {

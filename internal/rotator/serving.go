@@ -109,11 +109,13 @@ func (r *Rotator) proven() bool { return r.Ready() == nil }
 // setReady records what Ready returns; nil is for ever, see Ready.
 func (r *Rotator) setReady(reason error) { r.ready.Store(&reason) }
 
-// notReadyFor records why the loop cannot go on, if it was never ready.
-func (r *Rotator) notReadyFor(err error) {
+// notReadyFor records why the loop cannot go on, if it was never ready, and
+// returns err.
+func (r *Rotator) notReadyFor(err error) error {
 	if err != nil && !r.proven() {
 		r.setReady(err)
 	}
+	return err
 }
 
 // prove shakes hands with our own listener as an apiserver would: roots from

@@ -26,24 +26,58 @@ const fieldOwner = "sts-webhook"
 // the caller to stop here and look again after it.
 func (r *Rotator) settle(ctx context.Context, secret *corev1.Secret, bundle []byte) (time.Duration, error) {
 	held, problem := r.parse(secret)
+	seen := sight{secret: ringOf(held), blank: secret == nil || len(pick(secret.Data)) == 0, bundle: bundleIDs(bundle)}
 	memory := r.memory.Load()
 	now := r.clock.Now()
-	v := judge(ringOf(memory), ringOf(held), now)
-	if v != found {
+	v := judge(ringOf(memory), seen, now)
+	if v != wait {
 		r.lostSince = time.Time{}
 	}
 	switch {
+	case v == wait:
+		return r.awaitPeers(ctx, secret, held)
+	case v == found:
+		return r.found(ctx, secret)
 	case v == adopt:
 		r.remember(held)
 	case v == restore:
 		return 0, r.restore(ctx, secret, causeOf(secret, problem))
-	case v == found:
-		return r.found(ctx, secret, bundle)
 	case held.leaf != nil:
 		r.remember(held) // perhaps with a renewed leaf
 	case memory.leaf != nil && now.Before(memory.leaf.Leaf.NotAfter):
 		return 0, r.restore(ctx, secret, causeDamaged)
 	}
+	return 0, nil
+}
+
+// awaitPeers waits for a replica that remembers the CA which the caBundle tells
+// of. When none came, nobody does: what the Secret holds is as good as any, and a
+// new record makes it the fleet's; if it holds nothing, a new CA is made.
+func (r *Rotator) awaitPeers(ctx context.Context, secret *corev1.Secret, held *keyring) (time.Duration, error) {
+	now := r.clock.Now()
+	if r.lostSince.IsZero() {
+		r.lostSince = now
+		r.log.Info("Secret and caBundle disagree: waiting for a replica that remembers the CA", "for", graceForPeers.String())
+	}
+	if rest := r.lostSince.Add(graceForPeers).Sub(now); rest > 0 {
+		r.setReady(errors.New("the Secret and the caBundle disagree: waiting for a replica that remembers the CA"))
+		return rest, nil
+	}
+	if held == nil {
+		return r.found(ctx, secret)
+	}
+	if err := r.clock.trouble(); err != nil {
+		return 0, err
+	}
+	chosen := *held
+	chosen.ring = held.ring.advance(stepMark, ca{}, r.opts.Policy.CAOverlap, now)
+	err := r.write(ctx, secret, &chosen)
+	r.metrics.stepped(stepMark, err)
+	if err != nil {
+		return 50 * time.Millisecond, r.ignoreConflict("mark", err)
+	}
+	r.log.Info("no replica remembers the CA of the caBundle: going on with the Secret's", "signer", chosen.signer.id)
+	r.remember(&chosen)
 	return 0, nil
 }
 
@@ -81,7 +115,7 @@ func (r *Rotator) restore(ctx context.Context, secret *corev1.Secret, cause stri
 }
 
 // found makes the first keyring of the fleet.
-func (r *Rotator) found(ctx context.Context, secret *corev1.Secret, bundle []byte) (time.Duration, error) {
+func (r *Rotator) found(ctx context.Context, secret *corev1.Secret) (time.Duration, error) {
 	if err := r.clock.trouble(); err != nil {
 		return 0, err
 	}
@@ -96,16 +130,6 @@ func (r *Rotator) found(ctx context.Context, secret *corev1.Secret, bundle []byt
 		secret = created
 	}
 	now := r.clock.Now()
-	if pristine := len(pick(secret.Data)) == 0 && len(bundle) == 0; !pristine {
-		if r.lostSince.IsZero() {
-			r.lostSince = now
-			r.log.Info("the Secret holds no usable CA, but there was one: waiting for a replica that remembers it", "for", graceForPeers.String())
-		}
-		if wait := r.lostSince.Add(graceForPeers).Sub(now); wait > 0 {
-			r.setReady(errors.New("the Secret holds no usable CA: waiting for a replica that remembers it"))
-			return wait, nil
-		}
-	}
 	data, err := r.make.create(now)
 	if err != nil {
 		return 0, err
