@@ -17,6 +17,10 @@ const (
 	Scheduler         = "kube-scheduler"
 )
 
+// Audit names, for LogPath, the apiserver's log of what pods ask of it: one JSON
+// object of audit.k8s.io/v1 per line.
+const Audit = "audit"
+
 // controlPlane is the cgroup of the control plane's daemons.
 const controlPlane = "control-plane"
 
@@ -45,6 +49,7 @@ func (c *Cluster) controlPlaneDaemon(name string) (daemon, bool) {
 			"--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=" + pki + "/service-account.key",
 			"--service-account-signing-key-file=" + pki + "/service-account.key",
+			"--audit-policy-file=" + c.path("config", "audit.yaml"), "--audit-log-path=" + c.LogPath(Audit),
 			"--max-requests-inflight=1600", "--max-mutating-requests-inflight=800",
 			"--profiling=false",
 		},

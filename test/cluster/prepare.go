@@ -66,6 +66,9 @@ func (c *Cluster) writeConfigs() error {
 	if err := render("kube-scheduler.yaml", c.path("config", "kube-scheduler.yaml"), map[string]any{"PKI": c.path("pki")}); err != nil {
 		return err
 	}
+	if err := render("audit.yaml", c.path("config", "audit.yaml"), nil); err != nil {
+		return err
+	}
 	for i, node := range c.Nodes() {
 		values := map[string]any{
 			"Name": node, "Dir": c.path(node), "PKI": c.path("pki"), "CgroupRoot": "/" + c.group(node),
