@@ -129,10 +129,7 @@ func (w *Webhook) Scale(ctx context.Context, replicas int) error {
 	if replicas > 0 {
 		return w.WaitRollout(ctx)
 	}
-	return w.wait(ctx, "no replica", func(ctx context.Context) (bool, error) {
-		pods, err := w.pods(ctx)
-		return err == nil && len(pods) == 0, nil
-	})
+	return w.WaitDrained(ctx)
 }
 
 // WaitRollout returns when the newest Deployment is what runs: every replica is
@@ -141,6 +138,18 @@ func (w *Webhook) WaitRollout(ctx context.Context) error {
 	return w.wait(ctx, "the rollout", func(ctx context.Context) (bool, error) {
 		d, err := w.Client.AppsV1().Deployments(Namespace).Get(ctx, Deployment, metav1.GetOptions{})
 		return err == nil && rolledOut(d), nil
+	})
+}
+
+// WaitDrained returns when no replica is still ending.
+func (w *Webhook) WaitDrained(ctx context.Context) error {
+	return w.wait(ctx, "the end of old replicas", func(ctx context.Context) (bool, error) {
+		d, err := w.Client.AppsV1().Deployments(Namespace).Get(ctx, Deployment, metav1.GetOptions{})
+		if err != nil || !rolledOut(d) {
+			return false, nil
+		}
+		pods, err := w.pods(ctx)
+		return err == nil && len(pods) == int(d.Status.Replicas), nil
 	})
 }
 

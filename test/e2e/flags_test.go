@@ -1,0 +1,134 @@
+package e2e
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/internal/alert/dingtalktest"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// testFlags runs the webhook with --existing-selector=replace and with alerts
+// that reach a robot on node-1. Alerts are gathered for longer than the test
+// takes, so that they are counted while they wait and sent when the replicas end.
+func (s *suite) testFlags(t *testing.T) {
+	robot, address := s.robot(t)
+	s.dingtalk(t, address)
+	must(t, s.within(func(ctx context.Context) error {
+		return s.Configure(ctx, "--existing-selector=replace", "--dingtalk-allow-http", "--dingtalk-message-type=text",
+			"--alert-language=en", "--alert-on=placed,denied", "--alert-window=10m")
+	}))
+	// Until then the old replicas go on serving, with the old flags.
+	must(t, s.within(s.WaitDrained))
+	namespace := s.namespace(t)
+	t.Run("replace drops the node selector that a pod has", func(t *testing.T) {
+		set := statefulSet("replaced", 6, byParity)
+		set.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "linux"}
+		expectPlaced(t, s.apply(t, namespace, set), "replaced", nil)
+	})
+	t.Run("a dry run is answered as a real one, stored nowhere and not reported", func(t *testing.T) { s.testDryRun(t, namespace) })
+	t.Run("the last digest tells what really happened", func(t *testing.T) {
+		must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx) }))
+		must(t, s.within(s.WaitDrained))
+		var told strings.Builder
+		for _, message := range robot.Messages() {
+			told.WriteString(message.Text)
+		}
+		for _, part := range []string{"replaced", "wet", "refused"} {
+			if !strings.Contains(told.String(), part) {
+				t.Errorf("the digests do not tell of StatefulSet %s:\n%s", part, &told)
+			}
+		}
+		if strings.Contains(told.String(), "dry") {
+			t.Errorf("the digests tell of a dry run:\n%s", &told)
+		}
+	})
+}
+
+func (s *suite) testDryRun(t *testing.T, namespace string) {
+	pods := s.Client.CoreV1().Pods(namespace)
+	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	waiting, placed := s.waitingAlerts(t), s.admitted(t, "placed")
+	for ordinal := range 10 { // so many that both replicas have their share
+		pod, err := pods.Create(s.ctx, ownedPod("dry", ordinal, byParity), dryRun)
+		must(t, err)
+		if want := []string{"node1", "node2"}[ordinal%2]; len(pod.Spec.NodeSelector) != 1 || pod.Spec.NodeSelector["name"] != want {
+			t.Errorf("nodeSelector of %s: got %v, want name=%s", pod.Name, pod.Spec.NodeSelector, want)
+		}
+		if _, err := pods.Get(s.ctx, pod.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("get %s after the dry run: got %v, want not found", pod.Name, err)
+		}
+		if _, err := pods.Create(s.ctx, ownedPod("dry-refused", ordinal, "{}"), dryRun); !apierrors.IsInvalid(err) {
+			t.Errorf("dry run of a mistake: got %v, want Invalid", err)
+		}
+	}
+	if n := s.admitted(t, "placed") - placed; n != 10 {
+		t.Errorf("the replicas counted %v placed pods, want 10", n)
+	}
+	if n := s.waitingAlerts(t) - waiting; n != 0 {
+		t.Errorf("%v alerts of dry runs wait to be sent, want 0", n)
+	}
+	// The count does see what is real.
+	s.apply(t, namespace, statefulSet("wet", 1, byParity))
+	set, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("refused", 1, "{}"), metav1.CreateOptions{})
+	must(t, err)
+	s.failure(t, set)
+	if n := s.waitingAlerts(t) - waiting; n < 2 {
+		t.Errorf("%v alerts of real pods wait to be sent, want at least 2", n)
+	}
+}
+
+// waitingAlerts is how many lines of the next digests the replicas hold.
+func (s *suite) waitingAlerts(t *testing.T) float64 {
+	t.Helper()
+	n, err := s.Sum(s.ctx, "sts_webhook_alert_queue_length", nil)
+	must(t, err)
+	return n
+}
+
+const (
+	robotToken  = "0123456789abcdef"
+	robotSecret = "SEC0123456789abcdef"
+)
+
+// robot serves a stand-in for DingTalk where pods can reach it.
+func (s *suite) robot(t *testing.T) (*dingtalktest.Robot, net.Addr) {
+	t.Helper()
+	listener, err := s.Cluster.Listen("node-1", "tcp", s.Cluster.NodeIP("node-1")+":0")
+	must(t, err)
+	robot := dingtalktest.New(dingtalktest.Options{Token: robotToken, Secret: robotSecret})
+	server := &http.Server{Handler: robot, ReadHeaderTimeout: 5 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Close()
+		if err := <-ended; err != http.ErrServerClosed {
+			t.Errorf("robot: %v", err)
+		}
+	})
+	return robot, listener.Addr()
+}
+
+// dingtalk creates the optional Secret that turns alerts on.
+func (s *suite) dingtalk(t *testing.T, address net.Addr) {
+	t.Helper()
+	secrets := s.Client.CoreV1().Secrets(webhook.Namespace)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "sts-webhook-dingtalk"},
+		StringData: map[string]string{
+			"url":    "http://" + address.String() + "/robot/send?access_token=" + robotToken,
+			"secret": robotSecret,
+		},
+	}
+	_, err := secrets.Create(s.ctx, secret, metav1.CreateOptions{})
+	must(t, err)
+	t.Cleanup(func() { must(t, secrets.Delete(context.WithoutCancel(s.ctx), secret.Name, metav1.DeleteOptions{})) })
+}

@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+// testHardening asks the kernel, not the manifest.
+func (s *suite) testHardening(t *testing.T) {
+	replicas, err := s.Replicas(s.ctx)
+	must(t, err)
+	for _, pod := range replicas {
+		proc := processOf(t, pod)
+		expectStatus(t, pod.Name, proc)
+		if options := rootMount(t, proc); !slices.Contains(options, "ro") {
+			t.Errorf("%s: the root file system is mounted %v, want ro", pod.Name, options)
+		}
+		s.searchFiles(t, pod.Name, proc)
+		s.expectNoShell(t, pod)
+	}
+}
+
+// processOf finds the directory in /proc of the webhook's process in a pod. The
+// nodes share this machine's kernel, and a pod's uid is in its cgroup's name.
+func processOf(t *testing.T, pod corev1.Pod) string {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	must(t, err)
+	for _, dir := range dirs {
+		// Processes may end while they are looked at.
+		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
+		if bytes.HasPrefix(command, []byte("/sts-webhook\x00")) && bytes.Contains(groups, []byte(pod.UID)) {
+			return dir
+		}
+	}
+	t.Fatalf("no process of %s found", pod.Name)
+	return ""
+}
+
+// expectStatus checks identity and rights of a process, see proc_pid_status(5).
+func expectStatus(t *testing.T, name, proc string) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(proc, "status"))
+	must(t, err)
+	status := map[string]string{}
+	for _, line := range strings.Split(string(content), "\n") {
+		key, value, _ := strings.Cut(line, ":")
+		status[key] = strings.Join(strings.Fields(value), " ")
+	}
+	const none = "0000000000000000"
+	for key, want := range map[string]string{
+		"Uid": "65532 65532 65532 65532", "Gid": "65532 65532 65532 65532",
+		"CapInh": none, "CapPrm": none, "CapEff": none, "CapBnd": none, "CapAmb": none,
+		"NoNewPrivs": "1", // no escalation by setuid programs
+		"Seccomp":    "2", // a filter is active
+	} {
+		if status[key] != want {
+			t.Errorf("%s: %s is %q, want %q", name, key, status[key], want)
+		}
+	}
+}
+
+// rootMount returns the options of the mount at /, see proc_pid_mountinfo(5).
+func rootMount(t *testing.T, proc string) []string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(proc, "mountinfo"))
+	must(t, err)
+	for _, line := range strings.Split(string(content), "\n") {
+		if fields := strings.Fields(line); len(fields) > 5 && fields[4] == "/" {
+			return strings.Split(fields[5], ",")
+		}
+	}
+	t.Fatal("no mount at / found")
+	return nil
+}
+
+// pemKey is the start of any private key in PEM form.
+var pemKey = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----\r?\n[A-Za-z0-9+/]`)
+
+// searchFiles reads every file that the container can see: the image holds the
+// two that it should, and no file holds a private key.
+func (s *suite) searchFiles(t *testing.T, name, proc string) {
+	t.Helper()
+	root := proc + "/root/"
+	image, err := device(root)
+	must(t, err)
+	keys := s.keyLines(t)
+	var ofImage []string
+	files := 0
+	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		inside := "/" + strings.TrimPrefix(path, root)
+		if entry.IsDir() && slices.Contains([]string{"/proc", "/sys", "/dev"}, inside) {
+			return fs.SkipDir
+		}
+		if !entry.Type().IsRegular() {
+			return nil
+		}
+		files++
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if pemKey.Match(content) || containsAny(content, keys) {
+			t.Errorf("%s: %s holds a private key", name, inside)
+		}
+		if dev, err := device(path); err != nil || dev == image {
+			ofImage = append(ofImage, inside)
+			return err
+		}
+		return nil
+	})
+	must(t, err)
+	if want := []string{"/etc/ssl/certs/ca-certificates.crt", "/sts-webhook"}; !slices.Equal(ofImage, want) {
+		t.Errorf("%s: files of the image: got %v, want %v", name, ofImage, want)
+	}
+	if files < len(ofImage)+3 {
+		t.Errorf("%s: only %d files searched, its mounts are not among them", name, files)
+	}
+	environment, err := os.ReadFile(proc + "/environ")
+	must(t, err)
+	if len(environment) == 0 || containsAny(environment, keys) {
+		t.Errorf("%s: the environment is empty or holds a private key", name)
+	}
+}
+
+// keyLines are the lines of the private keys that are in use.
+func (s *suite) keyLines(t *testing.T) [][]byte {
+	t.Helper()
+	var lines [][]byte
+	data := s.secret(t).Data
+	for key := range maps.Keys(data) {
+		if !strings.HasSuffix(key, ".key") {
+			continue
+		}
+		for _, line := range bytes.Split(data[key], []byte("\n")) {
+			if len(line) > 40 && !bytes.HasPrefix(line, []byte("-----")) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	if len(lines) < 20 {
+		t.Fatalf("the Secret's keys have %d lines, too few for two RSA keys", len(lines))
+	}
+	return lines
+}
+
+func containsAny(content []byte, lines [][]byte) bool {
+	return slices.ContainsFunc(lines, func(line []byte) bool { return bytes.Contains(content, line) })
+}
+
+// device is the file system that a file is on.
+func device(path string) (uint64, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, fmt.Errorf("stat %s: no device", path)
+	}
+	return uint64(stat.Dev), nil
+}
+
+// expectNoShell tries to get one, after it made sure that exec works at all.
+func (s *suite) expectNoShell(t *testing.T, pod corev1.Pod) {
+	t.Helper()
+	exec := []string{"exec", "--namespace", webhook.Namespace, pod.Name, "--"}
+	if out := s.kubectl(t, append(exec, "/sts-webhook", "help")...); !strings.Contains(out, "Usage:") {
+		t.Errorf("%s: exec of /sts-webhook help: got %q", pod.Name, out)
+	}
+	for _, shell := range []string{"sh", "/bin/sh", "/bin/bash", "/busybox/sh"} {
+		if out, err := s.Cluster.Kubectl(s.ctx, append(exec, shell, "-c", "true")...); err == nil || !strings.Contains(out, "no such file") && !strings.Contains(out, "not found") {
+			t.Errorf("%s: exec of %s: got %q, %v; want that there is none", pod.Name, shell, out, err)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+// serviceName is whom the apiserver wants to talk to.
+const serviceName = "sts-webhook.custom-system.svc"
+
+// secretKeys are all keys of the Secret while no CA is being replaced.
+var secretKeys = []string{"ca.crt", "ca.key", "tls.crt", "tls.key"}
+
+func (s *suite) testInstall(t *testing.T) {
+	if _, err := s.Client.CoreV1().Namespaces().Get(s.ctx, webhook.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Fatalf("the cluster is not empty: get namespace %s: %v", webhook.Namespace, err)
+	}
+	must(t, s.within(func(ctx context.Context) error {
+		took, err := s.Install(ctx)
+		t.Logf("kubectl apply to both replicas Ready: %.1f s (target: 6 s)", took.Seconds())
+		return err
+	}))
+}
+
+func (s *suite) testReplicas(t *testing.T) {
+	replicas := s.expectTrustedReplicas(t)
+	if len(replicas) == 2 && replicas[0].Spec.NodeName == replicas[1].Spec.NodeName {
+		t.Errorf("both replicas run on %s", replicas[0].Spec.NodeName)
+	}
+}
+
+// expectTrustedReplicas shakes hands with each replica as the apiserver does.
+func (s *suite) expectTrustedReplicas(t *testing.T) []corev1.Pod {
+	t.Helper()
+	replicas, err := s.Replicas(s.ctx)
+	must(t, err)
+	if len(replicas) != 2 {
+		t.Errorf("%d replicas, want 2", len(replicas))
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(s.caBundle(t)) {
+		t.Error("the caBundle holds no certificate")
+	}
+	for _, pod := range replicas {
+		conn, err := s.Cluster.Dialer("node-1")(s.ctx, "tcp", pod.Status.PodIP+":8443")
+		must(t, err)
+		client := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: serviceName, MinVersion: tls.VersionTLS13})
+		if err := client.HandshakeContext(s.ctx); err != nil {
+			t.Errorf("handshake with %s: %v", pod.Name, err)
+		}
+		conn.Close()
+	}
+	return replicas
+}
+
+func (s *suite) secret(t *testing.T) *corev1.Secret {
+	t.Helper()
+	secret, err := s.Client.CoreV1().Secrets(webhook.Namespace).Get(s.ctx, webhook.Secret, metav1.GetOptions{})
+	must(t, err)
+	return secret
+}
+
+func (s *suite) caBundle(t *testing.T) []byte {
+	t.Helper()
+	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
+	must(t, err)
+	if len(configuration.Webhooks) != 1 || configuration.Webhooks[0].Name != serviceName {
+		t.Fatalf("webhooks of the configuration: got %v, want the one named %s", configuration.Webhooks, serviceName)
+	}
+	return configuration.Webhooks[0].ClientConfig.CABundle
+}
+
+func (s *suite) testSecret(t *testing.T) {
+	secret, bundle := s.secret(t), s.caBundle(t)
+	data := secret.Data
+	if got := slices.Sorted(maps.Keys(data)); !slices.Equal(got, secretKeys) {
+		t.Fatalf("keys of the Secret: got %v, want %v", got, secretKeys)
+	}
+	if secret.Type != corev1.SecretTypeOpaque {
+		t.Errorf("type of the Secret: got %s, want %s", secret.Type, corev1.SecretTypeOpaque)
+	}
+	if !bytes.Equal(bundle, data["ca.crt"]) {
+		t.Errorf("caBundle: got %q, want ca.crt, %q", bundle, data["ca.crt"])
+	}
+	if block, rest := pem.Decode(bundle); block == nil || len(rest) != 0 {
+		t.Errorf("caBundle: want one certificate, got %q", bundle)
+	}
+	ca, err := tls.X509KeyPair(data["ca.crt"], data["ca.key"])
+	must(t, err)
+	if !ca.Leaf.IsCA {
+		t.Error("ca.crt is no CA")
+	}
+	serving, err := tls.X509KeyPair(data["tls.crt"], data["tls.key"])
+	must(t, err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	_, err = serving.Leaf.Verify(x509.VerifyOptions{
+		DNSName: serviceName, Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		t.Errorf("tls.crt: %v", err)
+	}
+	if serving.Leaf.IsCA || bytes.Equal(data["ca.key"], data["tls.key"]) {
+		t.Error("tls.crt is a CA, or shares the CA's key")
+	}
+}
+
+// installed is what another apply must leave alone. Resource versions change with
+// every write, so also with one that was undone at once.
+func (s *suite) installed(t *testing.T) string {
+	t.Helper()
+	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
+	must(t, err)
+	deployment, err := s.Client.AppsV1().Deployments(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{})
+	must(t, err)
+	budget, err := s.Client.PolicyV1().PodDisruptionBudgets(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{})
+	must(t, err)
+	replicas, err := s.Replicas(s.ctx)
+	must(t, err)
+	secret := s.secret(t)
+	out := fmt.Sprintf("Secret: version %s, keys %d\nconfiguration: version %s, caBundle %x\ngenerations: Deployment %d, PodDisruptionBudget %d\n",
+		secret.ResourceVersion, len(secret.Data), configuration.ResourceVersion, s.caBundle(t), deployment.Generation, budget.Generation)
+	var uids []string
+	for _, pod := range replicas {
+		uids = append(uids, string(pod.UID))
+	}
+	slices.Sort(uids)
+	return out + "replicas: " + strings.Join(uids, " ")
+}
+
+func (s *suite) testReapply(t *testing.T) {
+	before, data := s.installed(t), s.secret(t).Data
+	for range 5 {
+		out, err := s.Apply(s.ctx)
+		must(t, err)
+		for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+			// Of a PodDisruptionBudget kubectl always says "configured": its selector
+			// is replaced as a whole by every patch. The generation shows the truth.
+			if !strings.HasSuffix(line, " unchanged") && line != "poddisruptionbudget.policy/sts-webhook configured" {
+				t.Errorf("kubectl apply says: %s", line)
+			}
+		}
+	}
+	if after := s.installed(t); after != before {
+		t.Errorf("after five more applies: got\n%s\nwant\n%s", after, before)
+	}
+	if !maps.EqualFunc(s.secret(t).Data, data, bytes.Equal) {
+		t.Error("the Secret's data changed")
+	}
+}
+
+func (s *suite) testReinstall(t *testing.T) {
+	previous := s.secret(t).Data["ca.crt"]
+	for range 3 {
+		must(t, s.within(s.Uninstall))
+		must(t, s.within(func(ctx context.Context) error {
+			took, err := s.Install(ctx)
+			t.Logf("kubectl apply to both replicas Ready: %.1f s", took.Seconds())
+			return err
+		}))
+		s.expectTrustedReplicas(t)
+		s.expectQuietLogs(t)
+		ca := s.secret(t).Data["ca.crt"]
+		if bytes.Equal(ca, previous) {
+			t.Error("the CA outlived the uninstallation")
+		}
+		previous = ca
+	}
+}
+
+// testMissingSecret applies all manifests but the Secret's.
+func (s *suite) testMissingSecret(t *testing.T) {
+	must(t, s.within(s.Uninstall))
+	files, err := filepath.Glob(s.Path("manifests/*.yaml"))
+	must(t, err)
+	args := []string{"apply"}
+	for _, file := range files {
+		if filepath.Base(file) != "20-secret.yaml" {
+			args = append(args, "-f", file)
+		}
+	}
+	if len(args) != 2*len(files)-1 {
+		t.Fatalf("20-secret.yaml is not among %v", files)
+	}
+	if out := s.kubectl(t, args...); strings.Contains(out, "secret/") {
+		t.Fatalf("a Secret was applied: %s", out)
+	}
+	must(t, s.within(s.WaitRollout))
+	s.expectTrustedReplicas(t)
+	s.testSecret(t)
+	s.expectQuietLogs(t)
+}

@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// serviceAccount is who the webhook is to the apiserver.
+const serviceAccount = "system:serviceaccount:" + webhook.Namespace + ":sts-webhook"
+
+// asWebhook is a client with the rights of the webhook's service account.
+func (s *suite) asWebhook(t *testing.T) kubernetes.Interface {
+	t.Helper()
+	config := s.Cluster.RESTConfig()
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: serviceAccount,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + webhook.Namespace, "system:authenticated"},
+	}
+	client, err := kubernetes.NewForConfig(config)
+	must(t, err)
+	return client
+}
+
+func (s *suite) testPermissions(t *testing.T) {
+	for _, namespace := range []string{webhook.Namespace, "kube-system"} {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "not-ours"}}
+		_, err := s.Client.CoreV1().Secrets(namespace).Create(s.ctx, secret, metav1.CreateOptions{})
+		must(t, err)
+	}
+	client := s.asWebhook(t)
+	secrets := client.CoreV1().Secrets(webhook.Namespace)
+	foreign := client.CoreV1().Secrets("kube-system")
+	configurations := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	dryRun := []string{metav1.DryRunAll}
+	applied := func(name string) error {
+		body := []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + name + `"}}`)
+		_, err := secrets.Patch(s.ctx, name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: "e2e", DryRun: dryRun})
+		return err
+	}
+	for what, call := range map[string]func() error{
+		"read its Secret": func() error { return errOf(secrets.Get(s.ctx, webhook.Secret, metav1.GetOptions{})) },
+		"list its Secret": func() error {
+			return errOf(secrets.List(s.ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + webhook.Secret}))
+		},
+		"create its Secret": func() error { return applied(webhook.Secret) },
+		"read its configuration": func() error {
+			return errOf(configurations.Get(s.ctx, webhook.Configuration, metav1.GetOptions{}))
+		},
+	} {
+		if err := call(); err != nil {
+			t.Errorf("the service account cannot %s: %v", what, err)
+		}
+	}
+	for what, call := range map[string]func() error{
+		"read another Secret of its namespace": func() error { return errOf(secrets.Get(s.ctx, "not-ours", metav1.GetOptions{})) },
+		"read a Secret of another namespace":   func() error { return errOf(foreign.Get(s.ctx, "not-ours", metav1.GetOptions{})) },
+		"list the Secrets of its namespace":    func() error { return errOf(secrets.List(s.ctx, metav1.ListOptions{})) },
+		"create a Secret of another name": func() error {
+			other := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
+			return errOf(secrets.Create(s.ctx, other, metav1.CreateOptions{DryRun: dryRun}))
+		},
+		"apply a Secret of another name": func() error { return applied("another") },
+		"change another Secret": func() error {
+			return errOf(secrets.Patch(s.ctx, "not-ours", types.MergePatchType, []byte(`{"data":{}}`), metav1.PatchOptions{DryRun: dryRun}))
+		},
+		"delete its Secret": func() error {
+			return secrets.Delete(s.ctx, webhook.Secret, metav1.DeleteOptions{DryRun: dryRun})
+		},
+		"list all webhook configurations": func() error { return errOf(configurations.List(s.ctx, metav1.ListOptions{})) },
+		"create a webhook configuration": func() error {
+			other := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
+			return errOf(configurations.Create(s.ctx, other, metav1.CreateOptions{DryRun: dryRun}))
+		},
+		"delete its configuration": func() error {
+			return configurations.Delete(s.ctx, webhook.Configuration, metav1.DeleteOptions{DryRun: dryRun})
+		},
+		"read pods": func() error { return errOf(client.CoreV1().Pods("default").List(s.ctx, metav1.ListOptions{})) },
+		"read its own namespace's objects": func() error {
+			return errOf(client.CoreV1().ConfigMaps(webhook.Namespace).List(s.ctx, metav1.ListOptions{}))
+		},
+	} {
+		if err := call(); !apierrors.IsForbidden(err) {
+			t.Errorf("%s as the service account: got %v, want forbidden", what, err)
+		}
+	}
+}
+
+func errOf[T any](_ T, err error) error { return err }
+
+// testForbidden reads what the apiserver answered to the webhook from the first
+// chapter on, also to replicas that are gone. Requests of administrators in its
+// name, as in testPermissions, are not among them.
+func (s *suite) testForbidden(t *testing.T) {
+	file, err := os.Open(s.Cluster.LogPath(cluster.Audit))
+	must(t, err)
+	defer file.Close()
+	requests := map[string]int{}
+	for lines := json.NewDecoder(file); ; {
+		var event struct {
+			User           struct{ Username string }
+			Verb           string
+			RequestURI     string
+			ResponseStatus struct{ Code int }
+		}
+		if err := lines.Decode(&event); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if event.User.Username != serviceAccount {
+			continue
+		}
+		requests[event.Verb]++
+		if event.ResponseStatus.Code == http.StatusForbidden {
+			t.Errorf("the apiserver forbade the webhook to %s %s", event.Verb, event.RequestURI)
+		}
+	}
+	t.Logf("requests of the webhook: %v", requests)
+	for _, verb := range []string{"get", "watch", "update", "patch"} {
+		if requests[verb] == 0 {
+			t.Errorf("the audit log holds no %s of the webhook, so it does not hold everything: %v", verb, requests)
+		}
+	}
+	answered, err := s.Sum(s.ctx, "rest_client_requests_total", map[string]string{"code": "200"})
+	must(t, err)
+	forbidden, err := s.Sum(s.ctx, "rest_client_requests_total", map[string]string{"code": "403"})
+	must(t, err)
+	if answered == 0 || forbidden != 0 {
+		t.Errorf("the replicas count %v answers with 200 and %v with 403, want some and none", answered, forbidden)
+	}
+}
+
+// testNeverBlocked creates pods that the webhook would deny or could not answer
+// for, with the webhook at work and without it.
+func (s *suite) testNeverBlocked(t *testing.T) {
+	namespace := s.namespace(t)
+	s.expectOpenSystem(t, "while it works")
+	refused := s.createOrphan(namespace, "refused")
+	if status, ok := refused.(apierrors.APIStatus); !ok || status.Status().Code != http.StatusUnprocessableEntity {
+		t.Errorf("the pod in another namespace: got %v, want a denial", refused)
+	}
+	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
+	s.expectOpenSystem(t, "while it is away")
+	if err := s.createOrphan(namespace, "refused"); err == nil || !strings.Contains(err.Error(), "failed calling webhook") {
+		t.Errorf("the pod in another namespace while the webhook is away: got %v, want a failed call", err)
+	}
+	set := statefulSet("no-label", 1, byParity)
+	delete(set.Spec.Template.Labels, webhook.Label)
+	s.apply(t, namespace, set)
+	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 2) }))
+	expectPlaced(t, s.apply(t, namespace, statefulSet("web", 6, byParity)), "web", nil)
+}
+
+func (s *suite) expectOpenSystem(t *testing.T, when string) {
+	t.Helper()
+	for _, namespace := range []string{"kube-system", webhook.Namespace} {
+		if err := s.createOrphan(namespace, "opted-in"); err != nil {
+			t.Errorf("%s, in %s: %v", when, namespace, err)
+			continue
+		}
+		must(t, s.Client.CoreV1().Pods(namespace).Delete(s.ctx, "opted-in", metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
+	}
+}
+
+// createOrphan creates a pod that opts in and that no StatefulSet owns.
+func (s *suite) createOrphan(namespace, name string) error {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{webhook.Label: "true"}},
+		Spec:       podSpec(),
+	}
+	_, err := s.Client.CoreV1().Pods(namespace).Create(s.ctx, pod, metav1.CreateOptions{})
+	return err
+}

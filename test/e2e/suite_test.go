@@ -1,0 +1,134 @@
+// Package e2e tests the webhook as it is delivered, the image and manifests/, on a
+// real cluster. It knows nothing of the code inside.
+//
+// The tests are one story on one cluster: TestEndToEnd installs the webhook, looks
+// at it, uses it, changes it, takes it away and installs it again. They need root
+// and TEST_CLUSTER=1 (make test-cluster) and take a cluster of their own, which is
+// removed at the end whatever happens.
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// storyTime bounds the whole story; it takes two to three minutes on two cores.
+const storyTime = 12 * time.Minute
+
+// suite is what the chapters of the story share.
+type suite struct {
+	*webhook.Webhook
+	ctx context.Context
+}
+
+func TestEndToEnd(t *testing.T) {
+	s := setUp(t)
+	for _, chapter := range []struct {
+		name string
+		tell func(*suite, *testing.T)
+		// needed means that nothing after it makes sense without it.
+		needed bool
+	}{
+		{"one apply installs it on an empty cluster", (*suite).testInstall, true},
+		{"both replicas are Ready, on different nodes, with a certificate that the caBundle verifies", (*suite).testReplicas, false},
+		{"the Secret and the caBundle hold what they should and nothing else", (*suite).testSecret, false},
+		{"applying the manifests again changes nothing", (*suite).testReapply, false},
+		{"the container is as hardened as its manifest says", (*suite).testHardening, false},
+		{"the service account can do no more than its work", (*suite).testPermissions, false},
+		{"six pods land on the nodes of their ordinals", (*suite).testPlacement, false},
+		{"a pod keeps the node selector it has", (*suite).testMerge, false},
+		{"a mistake is explained in the StatefulSet's event", (*suite).testDenial, false},
+		{"a labelled pod without a StatefulSet is refused with its field", (*suite).testOrphan, false},
+		{"pods that did not opt in are neither changed nor sent to us", (*suite).testUnlabelled, false},
+		{"a rollout of the webhook refuses no pod", (*suite).testRollout, false},
+		{"nothing so far was logged as an error", (*suite).expectQuietLogs, false},
+		{"with other flags", (*suite).testFlags, false},
+		{"kube-system and our own namespace are never blocked", (*suite).testNeverBlocked, false},
+		{"it installs again and again without an error in the log", (*suite).testReinstall, false},
+		{"it starts without its Secret", (*suite).testMissingSecret, false},
+		{"the apiserver never forbade it anything", (*suite).testForbidden, false},
+	} {
+		if ok := t.Run(chapter.name, func(t *testing.T) { chapter.tell(s, t) }); !ok && chapter.needed {
+			t.FailNow()
+		}
+	}
+}
+
+// setUp brings up an empty cluster with the image on every node and two of the
+// three nodes labelled: on the third, no pod is right.
+func setUp(t *testing.T) *suite {
+	t.Helper()
+	if os.Getenv("TEST_CLUSTER") == "" {
+		t.Skip("NOT RUN: the test brings up a real cluster; set TEST_CLUSTER=1 (make test-cluster) and be root")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storyTime)
+	t.Cleanup(cancel)
+	// An interrupted run cleans up, too.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	t.Cleanup(stop)
+	s := &suite{ctx: ctx}
+	begin := time.Now()
+	c := bringUp(ctx, t)
+	t.Logf("cluster %s up with the image on every node in %.1f s", c.Name(), time.Since(begin).Seconds())
+	var err error
+	if s.Webhook, err = webhook.In(c); err != nil {
+		t.Fatal(err)
+	}
+	for node, label := range map[string]string{"node-1": "name=node1", "node-2": "name=node2"} {
+		s.kubectl(t, "label", "node", node, label)
+	}
+	return s
+}
+
+// bringUp returns a new cluster, built while the image is.
+func bringUp(ctx context.Context, t *testing.T) *cluster.Cluster {
+	t.Helper()
+	name, err := cluster.ResolveName("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name += "-test" // not the one that make demo leaves
+	if err := cluster.Down(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := cluster.Down(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
+	archive := filepath.Join(t.TempDir(), "sts-webhook.tar")
+	var c *cluster.Cluster
+	work, workCtx := errgroup.WithContext(ctx)
+	work.Go(func() (err error) {
+		c, err = cluster.Up(workCtx, cluster.Options{Name: name, Log: testLog{t}})
+		return err
+	})
+	work.Go(func() error { return cluster.BuildWebhookImage(workCtx, archive) })
+	if err := work.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.LoadImage(ctx, archive); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Log(strings.TrimSuffix(string(p), "\n"))
+	return len(p), nil
+}
