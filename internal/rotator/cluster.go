@@ -41,8 +41,15 @@ func (r *Rotator) configuration(ctx context.Context, from client.Reader) (*admis
 // means that there is none, or no configuration.
 func (r *Rotator) bundle(ctx context.Context, from client.Reader) ([]byte, error) {
 	c, err := r.configuration(ctx, from)
-	if c == nil || err != nil {
+	if err != nil {
 		return nil, err
+	}
+	return r.bundleOf(c)
+}
+
+func (r *Rotator) bundleOf(c *admissionv1.MutatingWebhookConfiguration) ([]byte, error) {
+	if c == nil {
+		return nil, nil
 	}
 	for _, w := range c.Webhooks {
 		if s := w.ClientConfig.Service; s != nil && s.Name == ServiceName && s.Namespace == r.opts.Namespace {

@@ -120,8 +120,9 @@ func onlyByName(next http.RoundTripper) http.RoundTripper {
 }
 
 // QuietEngine returns log with cert-controller's chatter moved to V(1), and with
-// it the errors that the guard answers for: a conflict, which its watch resolves,
-// and a damaged Secret, which our loop restores and reports.
+// it the errors that we answer for: a conflict, which its watch resolves, a damaged
+// Secret, which our loop restores and reports, and a missing webhook configuration,
+// which our loop reports when it lasts.
 func QuietEngine(log logr.Logger) logr.Logger {
 	return logr.New(&quietSink{LogSink: log.GetSink()})
 }
@@ -150,7 +151,7 @@ func (s *quietSink) Info(l int, msg string, kv ...any) {
 }
 
 func (s *quietSink) Error(err error, msg string, kv ...any) {
-	if s.engine && (apierrors.IsConflict(err) || strings.HasPrefix(msg, "secret is not well-formed")) {
+	if s.engine && (apierrors.IsConflict(err) || strings.HasPrefix(msg, "secret is not well-formed") || strings.HasPrefix(msg, "Webhook not found")) {
 		s.Info(0, msg, append(kv, "cause", err)...)
 		return
 	}

@@ -94,10 +94,13 @@ func (g *guard) updateConfiguration(ctx context.Context, wanted *unstructured.Un
 	if err := setBundles(wanted, memory.bundle()); err != nil {
 		return err
 	}
+	version := wanted.GetResourceVersion()
 	if err := g.Client.Update(ctx, wanted, opts...); err != nil {
 		return fmt.Errorf("update MutatingWebhookConfiguration: %w", err)
 	}
-	r.injected(before, memory)
+	if wanted.GetResourceVersion() != version { // else another replica had written the same
+		r.injected(before, memory)
+	}
 	return nil
 }
 

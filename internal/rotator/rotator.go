@@ -65,11 +65,12 @@ type Rotator struct {
 	// Set by SetupWithManager, constant afterwards.
 	client client.Client // writes, and reads that must be fresh
 	live   client.Reader
-	cached cache.Cache // the two objects we watch
-	proof  string      // address of our own TLS listener
+	cached client.Reader // the two objects we watch
+	proof  string        // address of our own TLS listener
 
 	memory  atomic.Pointer[keyring] // the last good keyring; nil until the first
 	serving atomic.Pointer[tls.Certificate]
+	served  chan struct{} // closed when serving is first set
 	known   chan struct{} // closed when memory is first set
 	kick    chan struct{} // capacity 1: something changed
 	ready   atomic.Pointer[error]
@@ -97,7 +98,7 @@ func New(o Options) *Rotator {
 	}
 	r := &Rotator{
 		opts: o, log: o.Log.WithName("rotator"), clock: &skewClock{local: o.Now},
-		known: make(chan struct{}), kick: make(chan struct{}, 1),
+		known: make(chan struct{}), served: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	r.metrics = newMetrics(o.Registerer, r.clock)
 	r.make = authority{policy: o.Policy, engine: r.newEngine("")}
@@ -118,9 +119,10 @@ func (r *Rotator) RESTConfig(base *rest.Config) *rest.Config {
 // SetupWithManager adds the engine and our loop to mgr. proofAddress is the
 // host and port of our own TLS listener, as seen from this process.
 func (r *Rotator) SetupWithManager(mgr manager.Manager, markerDir, proofAddress string) error {
-	r.client, r.live, r.cached, r.proof = mgr.GetClient(), mgr.GetAPIReader(), mgr.GetCache(), proofAddress
+	informers := mgr.GetCache()
+	r.client, r.live, r.cached, r.proof = mgr.GetClient(), mgr.GetAPIReader(), informers, proofAddress
 	for _, obj := range []client.Object{&corev1.Secret{}, &admissionv1.MutatingWebhookConfiguration{}} {
-		informer, err := r.cached.GetInformer(context.Background(), obj, cache.BlockUntilSynced(false))
+		informer, err := informers.GetInformer(context.Background(), obj, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", obj, err)
 		}
@@ -185,7 +187,7 @@ func (r *Rotator) wake() {
 // reconcile looks at both objects once, does at most one write, and says when
 // to look again if nothing happens before.
 func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
-	from := client.Reader(r.cached)
+	from := r.cached
 	if r.memory.Load() == nil {
 		from = r.live // the first keyring is never chosen by a stale view
 	}
@@ -193,7 +195,11 @@ func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, r.notReadyFor(err)
 	}
-	bundle, err := r.bundle(ctx, from)
+	config, err := r.configuration(ctx, from)
+	if err != nil {
+		return 0, r.notReadyFor(err)
+	}
+	bundle, err := r.bundleOf(config)
 	if err != nil {
 		return 0, r.notReadyFor(err)
 	}
@@ -203,7 +209,7 @@ func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
 	if wait, err := r.settle(ctx, secret, bundle); wait > 0 || err != nil {
 		return wait, r.notReadyFor(err)
 	}
-	r.serve(bundle)
+	r.serve(bundle, config != nil)
 	if !r.proven() {
 		if err := r.prove(ctx); err != nil {
 			r.setReady(err)

@@ -23,21 +23,42 @@ func sameLeaf(a, b *tls.Certificate) bool {
 	return a != nil && b != nil && a.Leaf.Equal(b.Leaf)
 }
 
-// GetCertificate is for tls.Config. It fails until a certificate is trusted.
-func (r *Rotator) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// firstCertificateWait bounds how long a handshake waits for the first
+// certificate. A container that was restarted may get connections before it has
+// one; a failed handshake is a refused pod, whereas the apiserver waits for
+// timeoutSeconds (5) in all.
+const firstCertificateWait = 4 * time.Second
+
+// GetCertificate is for tls.Config. It waits a little for the first certificate
+// and fails when none came.
+func (r *Rotator) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if cert := r.serving.Load(); cert != nil {
 		return cert, nil
 	}
-	return nil, errors.New("no serving certificate that the caBundle verifies yet")
+	patience := time.NewTimer(firstCertificateWait)
+	defer patience.Stop()
+	select {
+	case <-r.served:
+		return r.serving.Load(), nil
+	case <-hello.Context().Done():
+		return nil, hello.Context().Err()
+	case <-patience.C:
+		return nil, errNoCertificate
+	}
 }
 
+var errNoCertificate = errors.New("no serving certificate that the caBundle verifies yet")
+
 // serve updates the served certificate and says whether the apiserver trusts it.
-func (r *Rotator) serve(bundle []byte) {
+func (r *Rotator) serve(bundle []byte, configured bool) {
 	now := r.clock.Now()
 	current := r.serving.Load()
 	cert := choose(current, r.memory.Load().leaf, bundle, r.DNSName(), now)
 	if cert != current {
 		r.serving.Store(cert)
+		if current == nil {
+			close(r.served)
+		}
 		r.log.Info("serving a certificate that the caBundle verifies", "expires", cert.Leaf.NotAfter)
 	}
 	trusted := verifies(bundle, cert, r.DNSName(), now)
@@ -47,13 +68,23 @@ func (r *Rotator) serve(bundle []byte) {
 	}
 	switch r.trust.see(trusted, now) {
 	case trustLost:
-		r.log.Error(nil, "the caBundle of the webhook configuration does not verify this replica", "configuration", ConfigurationName)
-		r.report(EventTrust, "TrustLost", fmt.Sprintf("the caBundle of MutatingWebhookConfiguration %s has not verified the served certificate for %s; "+
-			"opted-in pods are refused", ConfigurationName, trustPatience))
+		problem := lostTrust(configured)
+		r.log.Error(problem, "the apiserver does not call this replica")
+		r.report(EventTrust, "TrustLost", problem.Error())
 	case trustRestored:
 		r.log.Info("the caBundle verifies this replica again")
 		r.report(EventTrust, "TrustRestored", "the caBundle verifies the served certificate again")
 	}
+}
+
+// lostTrust says what it means for pods, and what to do.
+func lostTrust(configured bool) error {
+	if !configured {
+		return fmt.Errorf("MutatingWebhookConfiguration %s does not exist: opted-in pods are created without their node selector; "+
+			"apply the manifests again", ConfigurationName)
+	}
+	return fmt.Errorf("the caBundle of MutatingWebhookConfiguration %s has not verified the served certificate for %s: "+
+		"opted-in pods are refused; look for what overwrites the caBundle", ConfigurationName, trustPatience)
 }
 
 // trustPatience is how long trust must be lost before it is said: a repair
@@ -121,6 +152,9 @@ func (r *Rotator) notReadyFor(err error) error {
 // prove shakes hands with our own listener as an apiserver would: roots from
 // the webhook configuration as it is now, the Service's name, TLS 1.3.
 func (r *Rotator) prove(ctx context.Context) error {
+	if r.serving.Load() == nil {
+		return errNoCertificate
+	}
 	bundle, err := r.bundle(ctx, r.live)
 	if err != nil {
 		return err
