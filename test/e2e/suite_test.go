@@ -72,6 +72,9 @@ func setUp(t *testing.T) *suite {
 	if os.Getenv("TEST_CLUSTER") == "" {
 		t.Skip("NOT RUN: the test brings up a real cluster; set TEST_CLUSTER=1 (make test-cluster) and be root")
 	}
+	if os.Geteuid() != 0 {
+		t.Fatal("TEST_CLUSTER is set, but bringing up a real cluster needs root")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), storyTime)
 	t.Cleanup(cancel)
 	// An interrupted run cleans up, too.
