@@ -125,12 +125,24 @@ func (w *world) attempt(ctx context.Context, t *testing.T, sc scenario) ([]*shot
 	for i, s := range shots {
 		all.Go(func() error { return s.run(ctx, sc, runs[i]) })
 	}
-	check(t, all.Wait())
+	err = all.Wait()
 	stall := time.Duration(0)
 	for _, s := range canary.Stop().Samples {
 		if s.Outcome != load.Unavailable {
 			stall = max(stall, s.Latency)
 		}
+	}
+	for i, s := range shots {
+		s.report = runs[i].Stop()
+		t.Logf("%s: %s", s.name, s.report)
+		for cause, n := range s.report.Causes() {
+			t.Logf("%s: %d times %s", s.name, n, cause)
+		}
+	}
+	if err != nil {
+		shots[0].logVersions(t)
+		t.Logf("longest creation of a pod that no webhook sees: %.1f s", stall.Seconds())
+		t.Fatal(err)
 	}
 	return shots, stall
 }
@@ -183,10 +195,6 @@ func (s *shot) revive(ctx context.Context) error {
 
 // judge checks ours.
 func (w *world) judge(ctx context.Context, t *testing.T, sc scenario, s *shot) {
-	t.Logf("ours: %s", s.report)
-	for cause, n := range s.report.Causes() {
-		t.Logf("ours: %d times %s", n, cause)
-	}
 	switch lost := s.report.Lost(); {
 	case sc.bundle:
 		if after := s.report.LastLost(load.Refused, load.Denied, load.WrongSelector).Sub(s.hit); after > time.Second {
@@ -207,8 +215,19 @@ func (w *world) judge(ctx context.Context, t *testing.T, sc scenario, s *shot) {
 	secret, configuration := s.fleetWrites()
 	if n := secret + configuration - s.writes; n > sc.writes {
 		t.Errorf("writes: %d of the Secret and %d of the configuration, %d of them the test's; want at most %d by the fleet", secret, configuration, s.writes, sc.writes)
+		s.logVersions(t)
 	}
 	w.judgeReplicas(ctx, t, sc, s)
+}
+
+// logVersions tells what happened to the two objects.
+func (s *shot) logVersions(t *testing.T) {
+	for _, kind := range []string{"Secret", "configuration"} {
+		versions, _ := s.seen.after(s.begin, kind)
+		for _, v := range versions {
+			t.Log(v)
+		}
+	}
 }
 
 // judgeReplicas looks at the logs and at the answers that the replicas got.
@@ -234,10 +253,6 @@ func (w *world) row(t *testing.T, sc scenario, shots []*shot) row {
 	if len(shots) > 1 {
 		control := shots[1]
 		r.control = figure(control.report)
-		t.Logf("textbook: %s", control.report)
-		for cause, n := range control.report.Causes() {
-			t.Logf("textbook: %d times %s", n, cause)
-		}
 		if control.report.Lost() == 0 && sc.controlLoses {
 			t.Errorf("the textbook lost nothing, so this scenario proves nothing")
 		}

@@ -10,6 +10,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -27,6 +28,19 @@ type version struct {
 	keyring keyring
 	// step is the last step of a rotation by the Secret's annotation.
 	step string
+	// by is the field manager of the newest change, to the second.
+	by string
+}
+
+func (v version) String() string {
+	state := v.step
+	switch {
+	case v.deleted:
+		state = "deleted"
+	case v.whole != nil:
+		state += ", damaged: " + v.whole.Error()
+	}
+	return fmt.Sprintf("%s %s by %s: %s, signer %s of %d", v.at.Format("15:04:05.000"), v.kind, v.by, state, v.keyring.signer, v.keyring.cas)
 }
 
 // recorder sees every version of a target's two objects.
@@ -76,6 +90,9 @@ func (r *recorder) update(kind string, old, obj any) {
 
 func (r *recorder) add(kind string, obj any, deleted bool) {
 	v := version{at: time.Now(), kind: kind, deleted: deleted}
+	if object, err := meta.Accessor(obj); err == nil {
+		v.by = newestManager(object.GetManagedFields())
+	}
 	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
 		v.keyring, v.whole = inspect(secret.Data, r.dnsName)
 		var rotation struct{ Step string }
@@ -87,6 +104,16 @@ func (r *recorder) add(kind string, obj any, deleted bool) {
 	r.versions = append(r.versions, v)
 	close(r.changed)
 	r.changed = make(chan struct{})
+}
+
+func newestManager(fields []metav1.ManagedFieldsEntry) string {
+	var newest metav1.ManagedFieldsEntry
+	for _, f := range fields {
+		if newest.Time == nil || f.Time != nil && f.Time.After(newest.Time.Time) {
+			newest = f
+		}
+	}
+	return newest.Manager
 }
 
 // after are the versions of a kind that were seen at or after t; the channel is
@@ -120,12 +147,23 @@ func (r *recorder) await(ctx context.Context, t time.Time, what string, wanted f
 	}
 }
 
-// awaitStep waits for a step of the rotation protocol.
-func (r *recorder) awaitStep(ctx context.Context, t time.Time, step string) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+// awaitRotation waits for each step of a rotation that begins after t, and calls
+// do when it is seen.
+func (r *recorder) awaitRotation(ctx context.Context, t time.Time, do func(step string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	v, err := r.await(ctx, t, "step "+step, func(v version) bool { return !v.deleted && v.step == step })
-	return v.at, err
+	for _, step := range []string{stage, promote, retire} {
+		v, err := r.await(ctx, t, "step "+step, func(v version) bool { return !v.deleted && v.step == step })
+		if err != nil {
+			return err
+		}
+		// The step before is on record until this one is taken, so look from here.
+		t = v.at
+		if err := do(step); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // signers is the number of changes of the signing CA since t.

@@ -32,8 +32,7 @@ func (s *shot) rotate(ctx context.Context) error {
 	if err := s.request(ctx, false); err != nil {
 		return err
 	}
-	_, err := s.seen.awaitStep(ctx, begin, retire)
-	return err
+	return s.seen.awaitRotation(ctx, begin, func(string) error { return nil })
 }
 
 func rotations(n int) event {
@@ -64,7 +63,7 @@ func distrust(ctx context.Context, s *shot) error {
 }
 
 // duringRotation requests a rotation and calls do after each of its steps.
-func (s *shot) duringRotation(ctx context.Context, do func(ctx context.Context, step string) error) error {
+func (s *shot) duringRotation(ctx context.Context, do func(step string) error) error {
 	var both errgroup.Group
 	s.hit = time.Now()
 	begin := s.hit
@@ -75,15 +74,7 @@ func (s *shot) duringRotation(ctx context.Context, do func(ctx context.Context, 
 		return rotator.Request(ctx, s.world.requests, s.namespace, false, io.Discard)
 	})
 	both.Go(func() error {
-		for _, step := range []string{stage, promote, retire} {
-			if _, err := s.seen.awaitStep(ctx, begin, step); err != nil {
-				return err
-			}
-			if err := do(ctx, step); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.seen.awaitRotation(ctx, begin, do)
 	})
 	return both.Wait()
 }
@@ -96,7 +87,7 @@ func killInEveryStep(ctx context.Context, s *shot) error {
 		return err
 	}
 	victims := map[string]int{stage: 0, promote: 1, retire: 2}
-	return s.duringRotation(ctx, func(_ context.Context, step string) error { return s.kill(pods[victims[step]]) })
+	return s.duringRotation(ctx, func(step string) error { return s.kill(pods[victims[step]]) })
 }
 
 // killThree kills the textbook's replicas in the same rhythm.
@@ -119,7 +110,7 @@ func killThree(ctx context.Context, s *shot) error {
 
 // restartInRotation begins a rolling restart between stage and promote.
 func restartInRotation(ctx context.Context, s *shot) error {
-	err := s.duringRotation(ctx, func(ctx context.Context, step string) error {
+	err := s.duringRotation(ctx, func(step string) error {
 		if step != stage {
 			return nil
 		}
@@ -142,6 +133,8 @@ func rollingRestart(ctx context.Context, s *shot) error {
 // shortLived gives ours certificates that live for seconds; from the rotation
 // asked for here on, the CA's life alone drives the others.
 func shortLived(ctx context.Context, w *world) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	args := flags(briskFlags, "--ca-duration=30s", "--cert-duration=12s")
 	if err := w.webhook.Configure(ctx, args...); err != nil {
 		return err
@@ -154,7 +147,7 @@ func shortLived(ctx context.Context, w *world) error {
 
 // livesEnd waits until five CAs have come to the end of their lives.
 func livesEnd(ctx context.Context, s *shot) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
 	defer cancel()
 	begin := time.Now()
 	s.hit = begin

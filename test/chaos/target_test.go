@@ -86,9 +86,10 @@ func (t *target) scale(ctx context.Context, n int) error {
 	return t.patch(ctx, `{"spec":{"replicas":%d}}`, n)
 }
 
-// awaitScale returns when n replicas are left, none of them ending, and are Ready.
+// awaitScale returns when there are n replicas of the newest template, all Ready.
+// Others may still drain; see gone.
 func (t *target) awaitScale(ctx context.Context, n int32) error {
-	return until(ctx, time.Minute, func(ctx context.Context) error {
+	return until(ctx, patienceControl, func(ctx context.Context) error {
 		d, err := t.client.AppsV1().Deployments(t.namespace).Get(ctx, t.deployment, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -104,6 +105,17 @@ func (t *target) awaitScale(ctx context.Context, n int32) error {
 			return fmt.Errorf("%d pods, want %d", len(pods), n)
 		}
 		return nil
+	})
+}
+
+// gone returns when no replica is left, not even one that drains.
+func (t *target) gone(ctx context.Context) error {
+	return until(ctx, time.Minute, func(ctx context.Context) error {
+		list, err := t.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
+		if err == nil && len(list.Items) > 0 {
+			err = fmt.Errorf("%d replicas are left, want none", len(list.Items))
+		}
+		return err
 	})
 }
 
