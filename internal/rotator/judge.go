@@ -23,14 +23,16 @@ type sight struct {
 	bundle []string // the CAs of the live caBundle; empty when it holds no certificate
 }
 
-// agreed reports whether the caBundle could be this Secret's: it holds the same
-// CAs, or tells nothing.
+// agreed reports whether the caBundle could be this Secret's: it tells nothing, or
+// it holds the signer and no CA that the Secret lacks. It may hold less: a staged
+// CA is injected a moment after the Secret was written.
 func (s sight) agreed() bool {
 	if len(s.bundle) == 0 {
 		return true
 	}
 	ids := s.secret.ids()
-	return len(ids) == len(s.bundle) && !slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(s.bundle, id) })
+	unknown := func(id string) bool { return !slices.Contains(ids, id) }
+	return slices.Contains(s.bundle, s.secret.signer.id) && !slices.ContainsFunc(s.bundle, unknown)
 }
 
 // futureTolerance is how far ahead of our clock a step may be recorded. Steps

@@ -123,6 +123,8 @@ func TestJudge(t *testing.T) {
 		"nothing known, no caBundle yet":                        {nil, sight{secret: &older}, 0, adopt},
 		"nothing known, the caBundle holds another CA":          {nil, sight{secret: &foreignNone, bundle: both}, 0, wait},
 		"nothing known, the caBundle holds more":                {nil, sight{secret: &older, bundle: both}, 0, wait},
+		"nothing known, the staged CA is not injected yet":      {nil, sight{secret: &newer, bundle: []string{"A"}}, 0, adopt},
+		"nothing known, the caBundle lacks the signer":          {nil, sight{secret: &newer, bundle: []string{"B"}}, 0, wait},
 		"the Secret is what is remembered":                      {&older, sight{secret: &older}, 3 * time.Hour, keep},
 		"the Secret took a step":                                {&older, sight{secret: &newer}, 3 * time.Hour, adopt},
 		"the Secret went back a step":                           {&newer, sight{secret: &older}, 3 * time.Hour, restore},
