@@ -81,7 +81,7 @@ func makeGroup(all []hierarchy, group string) error {
 	onlyV2 := len(all) == 1 && all[0].v2
 	for _, h := range all {
 		parent := h.mount
-		for _, part := range strings.Split(group, "/") {
+		for depth, part := range strings.Split(group, "/") {
 			if onlyV2 {
 				delegate(parent)
 			}
@@ -93,6 +93,9 @@ func makeGroup(all []hierarchy, group string) error {
 				if err := inheritCPUSet(parent, dir); err != nil {
 					return err
 				}
+			}
+			if depth == 0 {
+				prefer(h, dir)
 			}
 			parent = dir
 		}
@@ -109,6 +112,18 @@ func delegate(dir string) {
 	for _, controller := range []string{"cpu", "cpuset", "io", "memory", "pids", "hugetlb"} {
 		_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0o644)
 	}
+}
+
+// prefer gives the cluster the weight of eight ordinary processes: by default the
+// whole group weighs as much as one, and a compiler beside it would starve an
+// apiserver into time-outs that no cluster has. Best effort: it changes no result,
+// only how long it takes.
+func prefer(h hierarchy, dir string) {
+	file, weight := "cpu.weight", "800"
+	if slices.Contains(h.options, "cpu") {
+		file, weight = "cpu.shares", "8192"
+	}
+	_ = os.WriteFile(filepath.Join(dir, file), []byte(weight), 0o644)
 }
 
 // inheritCPUSet fills what cgroup v1 leaves empty in a new cpuset; no process can
