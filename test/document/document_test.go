@@ -1,0 +1,30 @@
+package document
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestReplace(t *testing.T) {
+	begin, end := Markers("test/x")
+	file := filepath.Join(t.TempDir(), "d.md")
+	if err := os.WriteFile(file, []byte("above\n"+begin+"old\n"+end+"below\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time, the markers are still there
+		if err := Replace(file, "test/x", "new"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if want := "above\n" + begin + "\nnew\n" + end + "below\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := Replace(file, "test/y", "new"); err == nil {
+		t.Error("the markers of another writer: want an error")
+	}
+	if err := Replace(file+"x", "test/x", "new"); err == nil {
+		t.Error("a file that does not exist: want an error")
+	}
+}

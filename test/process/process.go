@@ -1,0 +1,127 @@
+// Package process looks at the programs that run in the pods of a test cluster.
+// They are ordinary processes of this machine, found by their pod's cgroup.
+package process
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// PID finds the process in a pod whose argv[0] is program. The pod must have
+// exactly one: a container that is just being restarted has none.
+func PID(pod corev1.Pod, program string) (int, error) {
+	var found []int
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails only for a malformed pattern
+	for _, dir := range dirs {
+		// Processes end at any time: what cannot be read is not what we look for.
+		cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup"))
+		if err != nil || !strings.Contains(string(cgroup), "pod"+string(pod.UID)) {
+			continue
+		}
+		cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil {
+			continue
+		}
+		argv0, _, _ := bytes.Cut(cmdline, []byte{0})
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && string(argv0) == program {
+			found = append(found, pid)
+		}
+	}
+	if len(found) != 1 {
+		return 0, fmt.Errorf("find %s in pod %s: %d processes, want 1", program, pod.Name, len(found))
+	}
+	return found[0], nil
+}
+
+// CPU is the processor time, user and system, that the process has used. It adds
+// the exact times of its threads (/proc/PID/task/*/schedstat, in ns); those of
+// threads that have ended are missing, and a Go program ends none unless it
+// locks one.
+func CPU(pid int) (time.Duration, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(files) == 0 {
+		return 0, fmt.Errorf("read CPU time of process %d: it has no threads", pid)
+	}
+	var total time.Duration
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return 0, fmt.Errorf("read CPU time: %w", err)
+		}
+		first, _, _ := strings.Cut(string(content), " ")
+		ns, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read CPU time of process %d: %w", pid, err)
+		}
+		total += time.Duration(ns)
+	}
+	return total, nil
+}
+
+// Memory is the resident memory of a process in bytes.
+type Memory struct {
+	// Anonymous is heap, stacks and data: what only this process can give back.
+	Anonymous int64
+	// File is the part of the program's own file that is mapped now. The kernel
+	// drops it at will and reads it again.
+	File int64
+}
+
+// RSS is the sum, as ps and the OOM killer see it.
+func (m Memory) RSS() int64 { return m.Anonymous + m.File }
+
+// ReadMemory reads /proc/PID/status.
+func ReadMemory(pid int) (Memory, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return Memory{}, fmt.Errorf("read memory: %w", err)
+	}
+	return parseMemory(string(status))
+}
+
+func parseMemory(status string) (Memory, error) {
+	var m Memory
+	for name, field := range map[string]*int64{"RssAnon:": &m.Anonymous, "RssFile:": &m.File} {
+		_, rest, found := strings.Cut(status, "\n"+name)
+		var kib int64
+		if _, err := fmt.Sscanf(rest, "%d kB", &kib); !found || err != nil {
+			return Memory{}, fmt.Errorf("read memory: no %s in the status", name)
+		}
+		*field = kib << 10
+	}
+	return m, nil
+}
+
+// ticksPerSecond is the unit of times in /proc/PID/stat on every Linux platform
+// that Go supports (proc(5): sysconf(_SC_CLK_TCK)).
+const ticksPerSecond = 100
+
+// Started is when a process began, to a hundredth of a second.
+func Started(pid int) (time.Time, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read process: %w", err)
+	}
+	// The second field is a name in parentheses that may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return time.Time{}, fmt.Errorf("read process %d: short stat", pid)
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read process %d: %w", pid, err)
+	}
+	var sinceBoot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &sinceBoot); err != nil {
+		return time.Time{}, fmt.Errorf("read clock: %w", err)
+	}
+	return time.Now().Add(time.Duration(ticks)*time.Second/ticksPerSecond - time.Duration(sinceBoot.Nano())), nil
+}

@@ -1,0 +1,56 @@
+package process
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestOwnProcess(t *testing.T) {
+	before, err := CPU(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spin := time.Now()
+	for time.Since(spin) < 50*time.Millisecond {
+	}
+	after, err := CPU(os.Getpid())
+	if used := after - before; err != nil || used < time.Millisecond || used > 10*time.Second {
+		t.Errorf("50 ms of work took %v (%v)", used, err)
+	}
+	if m, err := ReadMemory(os.Getpid()); err != nil || m.Anonymous < 1<<20 || m.File < 1<<20 {
+		t.Errorf("memory: got %+v, %v", m, err)
+	}
+	if began, err := Started(os.Getpid()); err != nil || time.Since(began) < 0 || time.Since(began) > 30*time.Minute {
+		t.Errorf("began: got %v, %v", began, err)
+	}
+}
+
+func TestParseMemory(t *testing.T) {
+	got, err := parseMemory("Name:\tx\nVmRSS:\t  9 kB\nRssAnon:\t    2 kB\nRssFile:\t       7 kB\n")
+	if want := (Memory{Anonymous: 2048, File: 7168}); err != nil || got != want || got.RSS() != 9216 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := parseMemory("Name:\tx\nRssAnon:\t 2 kB\n"); err == nil {
+		t.Error("a status without RssFile: want an error")
+	}
+}
+
+func TestPIDOfAPodThatDoesNotRun(t *testing.T) {
+	var pod corev1.Pod
+	pod.UID = "00000000-0000-0000-0000-00000000dead"
+	if pid, err := PID(pod, "/sts-webhook"); err == nil {
+		t.Errorf("got %d, want an error", pid)
+	}
+	for _, read := range []func(int) error{
+		func(pid int) error { _, err := CPU(pid); return err },
+		func(pid int) error { _, err := ReadMemory(pid); return err },
+		func(pid int) error { _, err := Started(pid); return err },
+	} {
+		if read(1<<30) == nil {
+			t.Error("a process that does not exist: want an error")
+		}
+	}
+}
