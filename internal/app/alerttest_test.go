@@ -56,7 +56,7 @@ func TestAlertTestTellsSuccessByItsExitCodeAndTheSettingByItsSentence(t *testing
 		"all is right":                {secret: secret, token: token, code: exitOK, says: success},
 		"the keyword is ours":         {secret: secret, token: token, keyword: "sts-webhook", code: exitOK, says: success},
 		"another signing secret":      {secret: "SECother", token: token, code: exitFailure, says: `into key "secret" of Secret sts-webhook-dingtalk`},
-		"no signing secret":           {token: token, code: exitFailure, says: "the timestamp is more than an hour off"},
+		"no signing secret":           {token: token, code: exitFailure, says: `text of the robot's "additional signature" setting into key "secret" of Secret sts-webhook-dingtalk`},
 		"another keyword":             {secret: secret, token: token, keyword: "alarm", code: exitFailure, says: `set the robot's custom keyword to "sts-webhook"`},
 		"an unknown token":            {secret: secret, token: "another-token", code: exitFailure, says: `copy the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
 		"a robot that is silent":      {secret: secret, token: token, behaviour: dingtalktest.Errcode(130101), code: exitFailure, says: "is silent for 10 minutes"},
