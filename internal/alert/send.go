@@ -91,7 +91,11 @@ func (c credentials) judge(text []byte) error {
 	if *answer.Code == 0 {
 		return nil
 	}
-	return fail(reasonOfAnswer(*answer.Code, answer.Message), *answer.Code, c.detail(answer.Message))
+	reason := reasonOfAnswer(*answer.Code, answer.Message)
+	if reason == reasonTimestamp && c.secret.reveal() == "" {
+		reason = reasonSignature // an unsigned call carries no timestamp: the robot asks for a signature
+	}
+	return fail(reason, *answer.Code, c.detail(answer.Message))
 }
 
 // detail makes a text of the other side fit for our logs: no secret (hidden
