@@ -1,0 +1,199 @@
+package alerts
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/internal/alert/dingtalktest"
+	"sts-mutating-webhook/test/load"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// creationRate is pods per second that are really created, not as dry runs, which
+// are never reported.
+const creationRate = 50
+
+// latencies are those of creations, sorted.
+type latencies []time.Duration
+
+func (l latencies) p(percent int) time.Duration {
+	return l[min(len(l)-1, len(l)*percent/100)].Round(100 * time.Microsecond)
+}
+
+func (l latencies) String() string {
+	return fmt.Sprintf("%d pods, p50 %s, p99 %s", len(l), l.p(50), l.p(99))
+}
+
+// create makes pods at a steady rate through the apiserver, times each from when
+// it was due, and deletes them.
+func (w *world) create(t *testing.T) latencies {
+	t.Helper()
+	seconds := 4
+	if w.full {
+		seconds = 20
+	}
+	w.sets++
+	set := fmt.Sprintf("load%d", w.sets)
+	var (
+		under sync.WaitGroup
+		mu    sync.Mutex // guards all
+		all   latencies
+	)
+	pods := w.Client.CoreV1().Pods(w.namespace)
+	ticker := time.NewTicker(time.Second / creationRate)
+	defer ticker.Stop()
+	for ordinal := range seconds * creationRate {
+		due := <-ticker.C
+		under.Go(func() {
+			made, err := pods.Create(w.ctx, pod(set, ordinal, byParity), metav1.CreateOptions{})
+			took := time.Since(due)
+			if err != nil || made.Spec.NodeSelector["name"] == "" {
+				t.Errorf("create pod: %v", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, took)
+		})
+	}
+	under.Wait()
+	if len(all) == 0 {
+		t.Fatal("no pod was created")
+	}
+	must(t, pods.DeleteCollection(w.ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: webhook.Label + "=true,!set"}))
+	slices.Sort(all)
+	return all
+}
+
+// testSilence has pods admitted as dry runs and looks for what must not be told.
+func (w *world) testSilence(t *testing.T) {
+	quiet := w.makeNamespace(t, "quiet")
+	run, err := load.Start(w.ctx, load.Options{
+		Target: load.Target{Config: w.Cluster.RESTConfig(), Namespace: quiet}, Rate: creationRate, Limit: 100,
+	})
+	must(t, err)
+	time.Sleep(2 * time.Second)
+	report := run.Stop()
+	if report.Count(load.Admitted) == 0 || report.Lost() > 0 {
+		t.Errorf("dry runs: %s: %v", report, report.Causes())
+	}
+	if n := w.sum(t, "sts_webhook_alert_queue_length"); n != 0 {
+		t.Errorf("%v lines wait after dry runs, want none", n)
+	}
+	told := w.fleet.told(w.ctx, t)
+	for _, never := range []string{quiet + "/", "Started", "Stopping", "Replicas:"} {
+		if strings.Contains(told, never) {
+			t.Errorf("told: %q", never)
+		}
+	}
+	if !strings.Contains(told, "["+clusterName+"] sts-webhook") {
+		t.Error("no title holds the cluster's name")
+	}
+}
+
+// testHang compares a replica whose robot hangs with one that reports nothing,
+// under the same calls.
+func (w *world) testHang(t *testing.T) {
+	rounds, calls := 3, 3000
+	if w.full {
+		rounds, calls = 10, 10_000
+	}
+	silent := w.startSilent(t)
+	w.hang(t)
+	w.hung = append(w.hung, w.create(t))
+	hanging := w.replicaPods(t)[0]
+	flood := w.newFlood(t)
+	var with, without []usage
+	for round := range rounds {
+		order := []corev1.Pod{hanging, silent}
+		if round%2 == 1 {
+			order[0], order[1] = order[1], order[0]
+		}
+		for _, pod := range order {
+			used := flood.run(t, pod, calls)
+			t.Logf("%-7s %s", map[bool]string{true: "hangs", false: "silent"}[pod.Name == hanging.Name], used)
+			if pod.Name == hanging.Name {
+				with = append(with, used)
+			} else {
+				without = append(without, used)
+			}
+		}
+	}
+	a, b := median(with), median(without)
+	t.Logf("median of %d rounds of %d calls: robot hangs: %s; no alerts: %s; CPU per call x%.2f", rounds, calls, a, b, float64(a.cpu)/float64(b.cpu))
+	if float64(a.cpu) > 1.4*float64(b.cpu)+20_000 {
+		t.Errorf("CPU per call: %s with a robot that hangs, %s without alerts", a.cpu, b.cpu)
+	}
+	if a.p99 > 2*b.p99+20*time.Millisecond {
+		t.Errorf("p99: %s with a robot that hangs, %s without alerts", a.p99, b.p99)
+	}
+	w.checkMemory(t, hanging, with[len(with)-1], rounds*calls)
+	w.hung = append(w.hung, w.create(t))
+	must(t, w.Client.CoreV1().Pods(webhook.Namespace).Delete(w.ctx, silent.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
+}
+
+// hang makes the robot hang and waits until as many calls as there are replicas do.
+func (w *world) hang(t *testing.T) {
+	t.Helper()
+	w.fleet.behave(w.ctx, t, dingtalktest.Hang)
+	before := w.fleet.stats(w.ctx, t).Calls
+	w.eventually(t, patience, func() error {
+		w.deny(t, 6)
+		if n := w.fleet.stats(w.ctx, t).Calls - before; n < replicas {
+			time.Sleep(500 * time.Millisecond)
+			return fmt.Errorf("%d calls hang", n)
+		}
+		return nil
+	})
+}
+
+// checkMemory looks at a replica that was given more events than it may keep.
+func (w *world) checkMemory(t *testing.T, pod corev1.Pod, used usage, events int) {
+	t.Helper()
+	families, err := w.Metrics(w.ctx, pod)
+	must(t, err)
+	value := func(name string) float64 {
+		m := families[name].GetMetric()[0]
+		return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+	}
+	length, dropped := value("sts_webhook_alert_queue_length"), value("sts_webhook_alert_dropped_total")
+	t.Logf("after %d distinct events: %.0f lines wait, %.0f events dropped and counted, resident memory %.1f MiB, heap in use %.1f MiB",
+		events, length, dropped, used.resident/(1<<20), value("go_memstats_heap_inuse_bytes")/(1<<20))
+	if length > 2*2000+2*64 || length < 1000 || dropped < float64(events)-2*2000-2*64-float64(events)/10 {
+		t.Errorf("%v lines wait and %v of %d events were dropped, want at most 2000 lines in each of two places and the rest dropped", length, dropped, events)
+	}
+	if used.resident > 128<<20 {
+		t.Errorf("resident memory: %.1f MiB, want at most two thirds of the limit of 192 MiB", used.resident/(1<<20))
+	}
+}
+
+// startSilent runs one more webhook, beside the Service, that reports nothing.
+func (w *world) startSilent(t *testing.T) corev1.Pod {
+	t.Helper()
+	d, err := w.Client.AppsV1().Deployments(webhook.Namespace).Get(w.ctx, webhook.Deployment, metav1.GetOptions{})
+	must(t, err)
+	silent := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "silent", Namespace: webhook.Namespace, Labels: map[string]string{"app": "silent"}},
+		Spec:       d.Spec.Template.Spec,
+	}
+	silent.Spec.Containers[0].Args = append(slices.Clone(flags), "--alert-on=lifecycle", "--dingtalk-url-file=/nowhere")
+	_, err = w.Client.CoreV1().Pods(webhook.Namespace).Create(w.ctx, silent, metav1.CreateOptions{})
+	must(t, err)
+	w.eventually(t, patience, func() error {
+		silent, err = w.Client.CoreV1().Pods(webhook.Namespace).Get(w.ctx, "silent", metav1.GetOptions{})
+		if err == nil && !slices.ContainsFunc(silent.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		}) {
+			err = fmt.Errorf("%s is not Ready", silent.Name)
+		}
+		return err
+	})
+	return *silent
+}

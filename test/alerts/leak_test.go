@@ -1,0 +1,81 @@
+package alerts
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+// testLeaks searches everything that others may read for every robot's token and
+// signing secret, in each form in which they may be written.
+func (w *world) testLeaks(t *testing.T) {
+	places := map[string]string{"alert-test": strings.Join(w.printed, "\n")}
+	for _, pod := range w.replicaPods(t) {
+		places["log of "+pod.Name] = w.logs(w.ctx, t, pod.Namespace, pod.Name)
+		places["metrics of "+pod.Name] = w.page(t, pod.Status.PodIP, "8080/metrics")
+		places["readiness of "+pod.Name] = w.page(t, pod.Status.PodIP, "8081/readyz")
+	}
+	for name, args := range map[string][]string{
+		"events":          {"get", "events", "-A", "-o", "yaml"},
+		"deployment":      {"get", "deployments,replicasets,pods", "-n", webhook.Namespace, "-o", "yaml"},
+		"configuration":   {"get", "mutatingwebhookconfigurations", "-o", "yaml"},
+		"certificates":    {"get", "secret", webhook.Secret, "-n", webhook.Namespace, "-o", "yaml"},
+		"describe":        {"describe", "pods", "-n", webhook.Namespace},
+		"the robots' pod": {"get", "pods", "-n", standInNamespace, "-o", "yaml"},
+	} {
+		out, err := w.Cluster.Kubectl(w.ctx, args...)
+		must(t, err)
+		places[name] = out
+	}
+	told := w.fleet.told(w.ctx, t) + w.trial.told(w.ctx, t)
+	places["messages"] = told
+	bytes, found := 0, 0
+	for place, text := range places {
+		bytes += len(text)
+		if text == "" {
+			t.Errorf("%s: nothing to search", place)
+		}
+		for _, secret := range w.secretForms() {
+			if !strings.Contains(text, secret) {
+				continue
+			}
+			if place == "the robots' pod" { // the control: there they are
+				found++
+				continue
+			}
+			t.Errorf("%s holds a token or a signing secret", place)
+		}
+	}
+	t.Logf("searched %d places, %d bytes", len(places), bytes)
+	if found != 6 {
+		t.Errorf("the search found %d of the 6 texts where they are, so it proves nothing", found)
+	}
+}
+
+// secretForms are the tokens and signing secrets, plain and encoded.
+func (w *world) secretForms() (forms []string) {
+	for _, r := range []robot{w.fleet, w.trial, w.strict} {
+		for _, text := range []string{r.token, r.secret} {
+			forms = append(forms, text, base64.StdEncoding.EncodeToString([]byte(text)))
+		}
+		forms = append(forms, base64.StdEncoding.EncodeToString([]byte(r.url())), url.QueryEscape(r.url()))
+	}
+	return forms
+}
+
+// page reads what a replica serves over plain HTTP.
+func (w *world) page(t *testing.T, ip, path string) string {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: w.Cluster.Dialer("node-1"), DisableKeepAlives: true}}
+	response, err := client.Get("http://" + ip + ":" + path)
+	must(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	must(t, err)
+	return string(text)
+}

@@ -1,0 +1,113 @@
+package alerts
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+// alertSecret is the optional Secret of the documentation.
+const alertSecret = "sts-webhook-dingtalk"
+
+// putSecret creates or changes the Secret.
+func (w *world) putSecret(t *testing.T, url, secret string) {
+	t.Helper()
+	object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: alertSecret}, StringData: map[string]string{"url": url, "secret": secret}}
+	secrets := w.Client.CoreV1().Secrets(webhook.Namespace)
+	_, err := secrets.Create(w.ctx, object, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = secrets.Update(w.ctx, object, metav1.UpdateOptions{})
+	}
+	must(t, err)
+}
+
+func (w *world) deleteSecret(t *testing.T) {
+	t.Helper()
+	must(t, w.Client.CoreV1().Secrets(webhook.Namespace).Delete(w.ctx, alertSecret, metav1.DeleteOptions{}))
+}
+
+// nudge makes the kubelets look at the replicas' volumes now. They would by
+// themselves within a minute or a minute and a half.
+func (w *world) nudge(t *testing.T) {
+	t.Helper()
+	w.nudges++
+	_, err := w.Cluster.Kubectl(w.ctx, "annotate", "pods", "-n", webhook.Namespace, "-l", "app="+webhook.Deployment,
+		"--overwrite", fmt.Sprintf("nudge=%d", w.nudges))
+	must(t, err)
+}
+
+// alertTest runs the command in a replica as the documentation says, and returns
+// its exit code and what it printed.
+func (w *world) alertTest(t *testing.T, pod string) (int, string) {
+	t.Helper()
+	out, err := w.Cluster.Kubectl(w.ctx, "exec", "-n", webhook.Namespace, pod, "--",
+		"/sts-webhook", "alert-test", "--dingtalk-allow-http", "--alert-language=en")
+	w.printed = append(w.printed, out)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	if err != nil {
+		return exit.ExitCode(), out
+	}
+	return 0, out
+}
+
+// testAlertTest changes the Secret under a running replica and reads each answer.
+// No event comes in the meantime, so the replicas themselves send nothing.
+func (w *world) testAlertTest(t *testing.T) {
+	pod := w.replicaPods(t)[0].Name
+	for _, step := range []struct {
+		name        string
+		url, secret string
+		code        int
+		sentence    string
+	}{
+		{"no Secret", "", "", 1, `no robot is configured: put the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
+		{"all is right", w.trial.url(), w.trial.secret, 0, "DingTalk accepted the test message: the robot's address, signature and security settings are right."},
+		{"bad signature", w.trial.url(), w.fleet.secret, 1, `copy the SEC... text of the robot's "additional signature" setting into key "secret" of Secret sts-webhook-dingtalk`},
+		{"keyword missing", w.strict.url(), w.strict.secret, 1, `set the robot's custom keyword to "sts-webhook"`},
+		{"token unknown", strings.Replace(w.trial.url(), w.trial.token, w.strict.token, 1), w.trial.secret, 1, `copy the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			begin := time.Now()
+			if step.url != "" {
+				w.putSecret(t, step.url, step.secret)
+				w.nudge(t)
+			}
+			var code int
+			var out string
+			w.eventually(t, patience, func() error {
+				if code, out = w.alertTest(t, pod); !strings.Contains(out, step.sentence) {
+					time.Sleep(300 * time.Millisecond) // the robot counts calls
+					return fmt.Errorf("alert-test says: %s", out)
+				}
+				return nil
+			})
+			if code != step.code {
+				t.Errorf("exit code: got %d, want %d", code, step.code)
+			}
+			t.Logf("after %.1f s exit code %d: %s", time.Since(begin).Seconds(), code, strings.TrimSpace(out))
+		})
+	}
+	if m := w.trial.messages(w.ctx, t); len(m) == 0 || !strings.Contains(m[0].Text, "test message") {
+		t.Errorf("the trial robot got %d messages, want a test message", len(m))
+	}
+	w.deleteSecret(t)
+	w.nudge(t)
+	w.eventually(t, patience, func() error {
+		if _, out := w.alertTest(t, pod); !strings.Contains(out, "no robot is configured") {
+			return fmt.Errorf("after the Secret was deleted, alert-test says: %s", out)
+		}
+		return nil
+	})
+}
