@@ -57,7 +57,7 @@ test-cluster: ## run the tests on real clusters (root)
 
 .PHONY: test-chaos
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
-	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 60m -v -run Chaos ./test/...
+	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos
 
 .PHONY: bench
 bench: ## run the benchmarks

@@ -15,9 +15,10 @@ import (
 )
 
 // graceForPeers is how long a replica that knows no CA waits for one that does,
-// where there are signs that a CA existed. Peers restore a Secret within
-// milliseconds of its watch event.
-const graceForPeers = 2 * time.Second
+// where there are signs that a CA existed. Peers restore a Secret, or inject a
+// step's caBundle, within milliseconds of its watch event; on a machine that is
+// short of CPU it was seen to take more than two seconds.
+const graceForPeers = 5 * time.Second
 
 // fieldOwner names us in managedFields.
 const fieldOwner = "sts-webhook"
