@@ -111,8 +111,11 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for r.Report().Skipped < 32 || under.Load() < 8 {
-			time.Sleep(time.Millisecond)
+		for end := time.Now().Add(10 * time.Second); r.Report().Skipped < 32 || under.Load() < 8; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("after 10 s: %d under way, %d skipped; want 8 and 32", under.Load(), r.Report().Skipped)
+				break
+			}
 		}
 		close(hold)
 		if got := r.Stop(); got.Skipped != 32 || got.Count(Admitted) != 8 || under.Load() != 8 {
