@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -156,7 +157,7 @@ func (o *alertOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.AllowHTTP, "dingtalk-allow-http", false, "permit an http:// robot URL: tests and private relays only")
 	f.StringVar(&o.Language, "alert-language", "zh", "language of the messages: zh or en")
 	f.StringVar(&o.ClusterName, "cluster-name", "", "name of this cluster in the title of every message")
-	f.StringSliceVar(&o.on, "alert-on", kindNames(alert.DefaultAlertOn), "events to report, comma separated: "+fmt.Sprint(alert.Kinds))
+	f.StringSliceVar(&o.on, "alert-on", kindNames(alert.DefaultAlertOn), "events to report, comma separated, of "+strings.Join(kindNames(alert.Kinds), ", "))
 	f.DurationVar(&o.Window, "alert-window", 5*time.Second, "how long events are gathered before a message is sent")
 	f.DurationVar(&o.RepeatAfter, "alert-repeat-after", 10*time.Minute, "how long the same event is only counted, not told again")
 }
