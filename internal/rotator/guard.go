@@ -1,11 +1,8 @@
 package rotator
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
-	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -77,7 +74,8 @@ func (g *guard) updateConfiguration(ctx context.Context, wanted *unstructured.Un
 	if err != nil {
 		return err
 	}
-	if before != nil && allEqual(before, memory.bundle()) {
+	// What the engine read counts too: it may have seen a step before our loop did.
+	if before != nil && allEqual(before, memory.bundle()) && allEqual(bundlesOf(wanted), memory.bundle()) {
 		return nil
 	}
 	// Before a write that takes effect, make sure that memory is the fleet's:
@@ -119,65 +117,4 @@ func (g *guard) current(ctx context.Context, wanted *unstructured.Unstructured) 
 		bundles = append(bundles, w.ClientConfig.CABundle)
 	}
 	return bundles, nil
-}
-
-// injected says that the caBundle was written: as a matter of course at the
-// first start and after each step, as a repair otherwise.
-func (r *Rotator) injected(before [][]byte, k *keyring) {
-	cause := ""
-	if len(before) > 0 && r.proven() {
-		cause = bundleDamage(before[0], k)
-	}
-	if cause == "" {
-		r.metrics.stepped(stepInject, nil)
-		r.log.Info("wrote the caBundle", "configuration", ConfigurationName, "signer", k.signer.id)
-		return
-	}
-	r.metrics.repaired(cause)
-	r.log.Info("repaired the caBundle", "configuration", ConfigurationName, "cause", cause)
-	r.report(EventCertificate, "BundleRepaired", fmt.Sprintf("the caBundle of MutatingWebhookConfiguration %s was damaged (%s); repaired", ConfigurationName, cause))
-}
-
-// bundleDamage names what is wrong with a caBundle that should hold k's; "" if
-// it is one of the states before k's last step.
-func bundleDamage(bundle []byte, k *keyring) string {
-	if len(bundle) == 0 {
-		return causeBundleEmptied
-	}
-	if _, err := parseBundle(bundle); err != nil {
-		return causeBundleDamaged
-	}
-	for _, id := range bundleIDs(bundle) {
-		if slices.Contains(k.ids(), id) {
-			return ""
-		}
-	}
-	return causeBundleReplaced
-}
-
-func allEqual(bundles [][]byte, want []byte) bool {
-	for _, b := range bundles {
-		if !bytes.Equal(b, want) {
-			return false
-		}
-	}
-	return true
-}
-
-// setBundles puts bundle into each webhook, as the engine's own injection does.
-func setBundles(config *unstructured.Unstructured, bundle []byte) error {
-	webhooks, _, err := unstructured.NestedSlice(config.Object, "webhooks")
-	if err != nil {
-		return fmt.Errorf("read webhooks: %w", err)
-	}
-	for i, w := range webhooks {
-		webhook, ok := w.(map[string]any)
-		if !ok {
-			return fmt.Errorf("read webhooks: number %d is not an object", i)
-		}
-		if err := unstructured.SetNestedField(webhook, base64.StdEncoding.EncodeToString(bundle), "clientConfig", "caBundle"); err != nil {
-			return fmt.Errorf("set caBundle: %w", err)
-		}
-	}
-	return unstructured.SetNestedSlice(config.Object, webhooks, "webhooks")
 }

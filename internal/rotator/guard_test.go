@@ -123,6 +123,38 @@ func TestTheGuardInjectsANewerKeyringThatItHasNotSeenYet(t *testing.T) {
 	}
 }
 
+func TestTheGuardInjectsAStepThatTheEngineSawFirst(t *testing.T) {
+	f, all := readyFleet(t, 2)
+	f.change(func(s *corev1.Secret) {
+		s.Annotations[requestAnnotation] = encode(request{RotateAt: f.now.Add(time.Second)})
+	})
+	f.now = f.now.Add(2 * time.Second)
+	f.pass(all[0])
+	f.inject(all[1], f.secret().Data[caCertKey]) // its loop still remembers the keyring before the step
+	if !bytes.Equal(f.bundle(), f.secret().Data[caCertKey]) {
+		t.Error("the staged CA was not injected, and no event will follow")
+	}
+}
+
+func TestTheLoopInjectsWhenTheEngineDoesNot(t *testing.T) {
+	f, all := readyFleet(t, 1)
+	want := f.bundle()
+	if err := f.client.Update(t.Context(), f.engineView(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if wait := f.pass(all[0]); wait > engineHeadStart {
+		t.Errorf("looks again after %s, want %s", wait, engineHeadStart)
+	}
+	if len(f.bundle()) > 0 {
+		t.Error("the engine got no chance: the fleet would write twice for each event")
+	}
+	f.now = f.now.Add(engineHeadStart)
+	f.pass(all[0])
+	if !bytes.Equal(f.bundle(), want) {
+		t.Error("the caBundle was not repaired without the engine")
+	}
+}
+
 func TestTheGuardDoesNotWriteWhatIsThereAlready(t *testing.T) {
 	f, all := readyFleet(t, 1)
 	view := f.engineView(f.bundle())

@@ -76,12 +76,13 @@ type Rotator struct {
 	ready   atomic.Pointer[error]
 
 	// Used by the loop alone.
-	lostSince   time.Time // when the Secret was first seen without a CA that anybody knows
-	bundleSince time.Time // since when the live caBundle equals memory's
-	sampled     time.Time // when the apiserver's clock was last asked for
-	trust       trustWatch
-	clockBad    bool
-	badRequest  string // the last request annotation that could not be read
+	lostSince    time.Time // when the Secret was first seen without a CA that anybody knows
+	bundleSince  time.Time // since when the live caBundle equals memory's
+	strayedSince time.Time // since when it does not, as far as it is left to the engine
+	sampled      time.Time // when the apiserver's clock was last asked for
+	trust        trustWatch
+	clockBad     bool
+	badRequest   string // the last request annotation that could not be read
 }
 
 // DNSName is the name that the apiserver verifies: the Service's, as in the
@@ -210,6 +211,10 @@ func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
 		return wait, r.notReadyFor(err)
 	}
 	r.serve(bundle, config != nil)
+	again, err := r.inject(ctx, bundle, config != nil)
+	if err != nil {
+		return 0, r.notReadyFor(err)
+	}
 	if !r.proven() {
 		if err := r.prove(ctx); err != nil {
 			r.setReady(err)
@@ -217,5 +222,5 @@ func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	wait, err := r.rotate(ctx, secret, bundle)
-	return min(wait, r.trust.wait()), err
+	return min(wait, again, r.trust.wait()), err
 }
