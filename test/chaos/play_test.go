@@ -19,8 +19,9 @@ type event func(context.Context, *shot) error
 // scenario is an event and what must hold for ours after it.
 type scenario struct {
 	name string
-	// short: part of the short form too; shortControl: there with the textbook.
-	short, shortControl bool
+	// short: part of the short form too; shortOnly: of that alone; shortControl:
+	// there with the textbook.
+	short, shortOnly, shortControl bool
 	// prepare runs before the load; nil is nothing.
 	prepare func(context.Context, *world) error
 	// world happens once, to the cluster. ours and control happen to one webhook
@@ -39,6 +40,9 @@ type scenario struct {
 	rotates bool
 	// bundle: the caBundle was damaged from outside; losses end within 1 s.
 	bundle bool
+	// kills: replicas are killed. Nobody can save the calls inside them, nor the
+	// connections made to them before the kubelet has noticed.
+	kills bool
 	// writes bounds the fleet's writes of both objects.
 	writes int
 	// errors are parts of error lines that are expected in the logs of ours.
@@ -81,28 +85,6 @@ func (w *world) play(ctx context.Context, t *testing.T, sc scenario) row {
 // cluster itself is not able to answer; ordinarily it takes a hundredth of that.
 const stalled = time.Second
 
-// bundleLimit bounds how long creations may be refused after the caBundle was damaged.
-const bundleLimit = time.Second
-
-// blamesMachine tells whether what was lost can be the fault of a machine that
-// stalled: a caBundle repaired too late, or nothing but timeouts of calls.
-func (sc scenario) blamesMachine(s *shot) bool {
-	if sc.bundle {
-		return s.refusedUntil() > bundleLimit
-	}
-	for cause := range s.report.Causes() {
-		if !strings.Contains(cause, "context deadline exceeded") {
-			return false
-		}
-	}
-	return s.report.Lost() > 0
-}
-
-// refusedUntil is the time from the damage to the end of the last refused creation.
-func (s *shot) refusedUntil() time.Duration {
-	return s.report.LastLost(load.Refused, load.Denied, load.WrongSelector).Sub(s.hit)
-}
-
 // attempt runs a scenario once. It returns the shots, ours first, and the longest
 // time that the cluster took for a pod that no webhook sees.
 func (w *world) attempt(ctx context.Context, t *testing.T, sc scenario) ([]*shot, time.Duration) {
@@ -125,7 +107,7 @@ func (w *world) attempt(ctx context.Context, t *testing.T, sc scenario) ([]*shot
 		defer run.Stop()
 		runs[i] = run
 	}
-	check(t, sleep(ctx, time.Second))
+	check(t, sleep(ctx, w.pause/2))
 	if sc.world != nil {
 		for _, s := range shots {
 			s.hit = time.Now()
@@ -172,7 +154,7 @@ func (s *shot) run(ctx context.Context, sc scenario, run *load.Run) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := sleep(ctx, s.world.pause); err != nil {
 		return err
 	}
 	if s.target == s.world.control && sc.rescue != nil && s.world.full {
@@ -202,54 +184,6 @@ func (s *shot) revive(ctx context.Context) error {
 		return err
 	}
 	return s.settle(ctx, patienceControl)
-}
-
-// judge checks ours.
-func (w *world) judge(ctx context.Context, t *testing.T, sc scenario, s *shot) {
-	switch lost := s.report.Lost(); {
-	case sc.bundle:
-		if after := s.refusedUntil(); after > bundleLimit {
-			t.Errorf("creations were refused until %v after the damage, want at most %v", after, bundleLimit)
-		}
-	case lost > 0:
-		t.Errorf("lost %d creations (%s after the event, for %s), want none: %v", lost,
-			s.report.Outage().From.Sub(s.hit), s.report.Outage().Length(), s.report.Causes())
-	}
-	if sc.heals {
-		if after, ok := s.wholeAfter(); !ok || after > 5*time.Second {
-			t.Errorf("the Secret was whole, with the same CA: %v, after %v; want within 5 s", ok, after)
-		}
-	}
-	if same := s.seen.signer() == s.before; same == sc.rotates {
-		t.Errorf("the CA is the same: %v, want %v", same, !sc.rotates)
-	}
-	secret, configuration := s.fleetWrites()
-	if n := secret + configuration - s.writes; n > sc.writes {
-		t.Errorf("writes: %d of the Secret and %d of the configuration, %d of them the test's; want at most %d by the fleet", secret, configuration, s.writes, sc.writes)
-		s.logVersions(t)
-	}
-	w.judgeReplicas(ctx, t, sc, s)
-}
-
-// logVersions tells what happened to the two objects.
-func (s *shot) logVersions(t *testing.T) {
-	for _, kind := range []string{"Secret", "configuration"} {
-		versions, _ := s.seen.after(s.begin, kind)
-		for _, v := range versions {
-			t.Log(v)
-		}
-	}
-}
-
-// judgeReplicas looks at the logs and at the answers that the replicas got.
-func (w *world) judgeReplicas(ctx context.Context, t *testing.T, sc scenario, s *shot) {
-	check(t, sleep(ctx, 500*time.Millisecond)) // the logs are read every 200 ms
-	for _, line := range w.logs.errors(s.begin, sc.errors) {
-		t.Errorf("%s of %s logged an error: %s: %s", line.At.Format("15:04:05.000"), line.pod, line.Msg, line.Err)
-	}
-	if n, err := w.webhook.Sum(ctx, "rest_client_requests_total", map[string]string{"code": "403"}); err != nil || n > 0 {
-		t.Errorf("requests answered with 403: %v (%v), want none", n, err)
-	}
 }
 
 // row puts the figures together.

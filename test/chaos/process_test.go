@@ -41,10 +41,11 @@ func must(b []byte, err error) []byte {
 }
 
 // kill ends a replica without warning.
-func (t *target) kill(pod corev1.Pod) error {
-	found := pids(pod, t.program)
+func (s *shot) kill(pod corev1.Pod) error {
+	s.kills = append(s.kills, time.Now())
+	found := pids(pod, s.program)
 	if len(found) == 0 {
-		return fmt.Errorf("kill %s: it has no process %s", pod.Name, t.program)
+		return fmt.Errorf("kill %s: it has no process %s", pod.Name, s.program)
 	}
 	for _, pid := range found {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil {

@@ -33,14 +33,16 @@ func oneReplica(ctx context.Context, s *shot) error {
 func applied(ctx context.Context, w *world) error { return w.apply(ctx) }
 
 // reapply is a pipeline that applies the manifests over and over.
-func reapply(ctx context.Context, s *shot) error {
-	s.hit = time.Now()
-	for range 20 {
-		if err := s.world.apply(ctx); err != nil {
-			return err
+func reapply(n int) event {
+	return func(ctx context.Context, s *shot) error {
+		s.hit = time.Now()
+		for range n {
+			if err := s.world.apply(ctx); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 func apiserverGone(d time.Duration) func(context.Context, *world) error {

@@ -168,10 +168,6 @@ func shortLivedControl(ctx context.Context, w *world) error {
 	return w.reconfigureControl(ctx, `["--ca-duration=150s","--cert-duration=150s","--lookahead=30s","--rotation-check=1s"]`)
 }
 
-func longLivedControl(ctx context.Context, w *world) error {
-	return w.reconfigureControl(ctx, `[]`)
-}
-
 // reconfigureControl restarts the textbook with other flags and lets it make a
 // CA by them.
 func (w *world) reconfigureControl(ctx context.Context, args string) error {

@@ -75,9 +75,10 @@ func bundleScenarios() []scenario {
 // replicaScenarios take replicas, the apiserver or the manifests.
 func replicaScenarios() []scenario {
 	return []scenario{
-		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, rotates: true, writes: 6},
+		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, kills: true, rotates: true, writes: 6},
 		{name: "all replicas but one removed, then added again", ours: oneReplica, control: oneReplica},
-		{name: "the manifests applied 20 times", short: true, prepare: applied, ours: reapply},
+		{name: "the manifests applied 20 times", prepare: applied, ours: reapply(20)},
+		{name: "the manifests applied 5 times", short: true, shortOnly: true, prepare: applied, ours: reapply(5)},
 		{name: "rolling restart in the middle of a rotation", ours: restartInRotation, control: rollingRestart, rotates: true, writes: 6},
 		{name: "a replica whose clock is 10 min ahead", ours: wrongClockReplica, rotates: true, writes: 6, errors: []string{"refusing to rotate"}},
 		{name: "apiserver stopped for 60 s", world: apiserverGone(60 * time.Second), bystander: true, writes: 0, errors: []string{""}},
@@ -87,9 +88,9 @@ func replicaScenarios() []scenario {
 // rotationScenarios rotate on purpose. Each rotation is three writes of each object.
 func rotationScenarios() []scenario {
 	return []scenario{
-		{name: "3 planned rotations", short: true, ours: rotations(3), rotates: true, writes: 18},
+		{name: "3 planned rotations", short: true, shortOnly: true, ours: rotations(3), rotates: true, writes: 18},
+		{name: "`rotate --distrust-now`", short: true, ours: distrust, rotates: true, writes: 6},
 		{name: "20 planned rotations (textbook: 1, at the end of its CA's life)", ours: rotations(20), prepare: shortLivedControl, control: nextRotation, rotates: true, writes: 120, controlLoses: true},
-		{name: "`rotate --distrust-now` (textbook: data removed)", prepare: longLivedControl, ours: distrust, control: dataRemoved, rotates: true, writes: 6, controlLoses: true},
 		{name: "5 rotations driven by --ca-duration=30s, --cert-duration=12s", prepare: shortLived, ours: livesEnd, rotates: true, writes: 80},
 	}
 }

@@ -23,6 +23,8 @@ type shot struct {
 	begin, hit, end time.Time
 	// before is the signing CA before the event.
 	before string
+	// kills are the times at which replicas were killed.
+	kills []time.Time
 	// writes counts the test's own writes to the two objects.
 	writes  int
 	remarks []string

@@ -42,6 +42,8 @@ type world struct {
 	// manifests is a copy of manifests/ with three replicas and briskFlags.
 	manifests string
 	full      bool
+	// pause is how long the load goes on after an event, at least.
+	pause time.Duration
 }
 
 // newWorld brings everything up, as fresh as a first installation.
@@ -55,6 +57,10 @@ func newWorld(ctx context.Context, t *testing.T, full bool) *world {
 	wh, err := webhook.In(c)
 	check(t, err)
 	w := &world{cluster: c, client: kube, requests: requests, webhook: wh, ours: ours(c, kube), control: textbook(c, kube), full: full}
+	w.pause = time.Second
+	if full {
+		w.pause = 3 * time.Second
+	}
 	w.loadImages(ctx, t)
 	check(t, w.makeNamespace(ctx))
 	check(t, wh.Uninstall(ctx))
