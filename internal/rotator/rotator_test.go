@@ -237,3 +237,28 @@ func TestARequestThatCannotBeReadStopsNothing(t *testing.T) {
 		t.Error("an unreadable request staged a CA")
 	}
 }
+
+func TestAPromotionWaitsUntilTheCABundleHasHeldTheNewCA(t *testing.T) {
+	f, all := readyFleet(t, 1)
+	r := all[0]
+	f.change(func(s *corev1.Secret) {
+		s.Annotations[requestAnnotation] = encode(request{RotateAt: f.now.Add(time.Second)})
+	})
+	f.now = f.now.Add(2 * time.Second)
+	f.pass(r) // stages
+	f.now = f.now.Add(testPolicy.CAOverlap)
+	f.pass(r)
+	if !r.memory.Load().staged {
+		t.Fatal("promoted a CA that no caBundle holds")
+	}
+	f.inject(r, nil)
+	f.pass(r)
+	if !r.memory.Load().staged {
+		t.Fatal("promoted a CA that the caBundle has held for no time")
+	}
+	f.now = f.now.Add(settleTime)
+	f.pass(r)
+	if r.memory.Load().staged {
+		t.Error("not promoted although the caBundle has held the new CA for long enough")
+	}
+}
