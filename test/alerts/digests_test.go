@@ -22,7 +22,7 @@ const setSize = 200
 // testOff is the state before the Secret exists.
 func (w *world) testOff(t *testing.T) {
 	w.off = append(w.off, w.create(t))
-	w.deny(t, 9)
+	w.deny(t, 1)
 	for _, pod := range w.replicaPods(t) {
 		w.eventually(t, patience, func() error {
 			if !strings.Contains(w.logs(w.ctx, t, pod.Namespace, pod.Name), `"alerts are off"`) {
@@ -65,7 +65,7 @@ func (w *world) awaitAlerts(t *testing.T, r robot, verb string, wanted int) {
 	heard := map[string]bool{}
 	var first time.Duration
 	w.eventually(t, 4*time.Minute, func() error {
-		w.deny(t, 6)
+		w.deny(t, 1)
 		told := r.told(w.ctx, t)
 		for _, pod := range pods {
 			if strings.Contains(told, pod.Name) {
@@ -151,7 +151,7 @@ func (w *world) keepDenying(t *testing.T, d time.Duration) {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()
 	for end := time.Now().Add(d); time.Now().Before(end); <-ticker.C {
-		w.deny(t, 6)
+		w.deny(t, 2)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +36,6 @@ type flood struct {
 	w      *world
 	roots  *x509.CertPool
 	review []byte // with floodSet in it
-	sets   atomic.Int64
 }
 
 // usage is what a round of calls cost.
@@ -73,16 +71,21 @@ func (w *world) newFlood(t *testing.T) *flood {
 	return f
 }
 
-// run makes n calls to one replica.
-func (f *flood) run(t *testing.T, pod corev1.Pod, n int) usage {
-	t.Helper()
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+// client calls one replica, whatever the address says.
+func (f *flood) client(pod corev1.Pod) *http.Client {
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: callers,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return f.w.Cluster.Dialer("node-1")(ctx, network, net.JoinHostPort(pod.Status.PodIP, "8443"))
 		},
 		TLSClientConfig: &tls.Config{RootCAs: f.roots, ServerName: webhook.Deployment + "." + webhook.Namespace + ".svc", MinVersion: tls.VersionTLS13},
 	}}
+}
+
+// run makes n calls to one replica.
+func (f *flood) run(t *testing.T, pod corev1.Pod, n int) usage {
+	t.Helper()
+	client := f.client(pod)
 	defer client.CloseIdleConnections()
 	cpu, _ := f.process(t, pod)
 	took := make([]latencies, callers)
@@ -111,7 +114,7 @@ func (f *flood) run(t *testing.T, pod corev1.Pod, n int) usage {
 
 // call sends one review and wants a denial.
 func (f *flood) call(client *http.Client) error {
-	set := fmt.Sprintf("flood%07d", f.sets.Add(1))
+	set := fmt.Sprintf("flood%07d", f.w.reviews.Add(1))
 	body := bytes.ReplaceAll(f.review, []byte(floodSet), []byte(set))
 	response, err := client.Post("https://"+webhook.Deployment+"/mutate", "application/json", bytes.NewReader(body))
 	if err != nil {

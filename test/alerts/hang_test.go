@@ -145,7 +145,7 @@ func (w *world) hang(t *testing.T) {
 	w.fleet.behave(w.ctx, t, dingtalktest.Hang)
 	before := w.fleet.stats(w.ctx, t).Calls
 	w.eventually(t, patience, func() error {
-		w.deny(t, 6)
+		w.deny(t, 1)
 		if n := w.fleet.stats(w.ctx, t).Calls - before; n < replicas {
 			time.Sleep(500 * time.Millisecond)
 			return fmt.Errorf("%d calls hang", n)

@@ -47,9 +47,9 @@ func (w *world) nudge(t *testing.T) {
 
 // alertTest runs the command in a replica as the documentation says, and returns
 // its exit code and what it printed.
-func (w *world) alertTest(t *testing.T, pod string) (int, string) {
+func (w *world) alertTest(t *testing.T) (int, string) {
 	t.Helper()
-	out, err := w.Cluster.Kubectl(w.ctx, "exec", "-n", webhook.Namespace, pod, "--",
+	out, err := w.Cluster.Kubectl(w.ctx, "exec", "-n", webhook.Namespace, "deploy/"+webhook.Deployment, "--",
 		"/sts-webhook", "alert-test", "--dingtalk-allow-http", "--alert-language=en")
 	w.printed = append(w.printed, out)
 	var exit *exec.ExitError
@@ -65,7 +65,6 @@ func (w *world) alertTest(t *testing.T, pod string) (int, string) {
 // testAlertTest changes the Secret under a running replica and reads each answer.
 // No event comes in the meantime, so the replicas themselves send nothing.
 func (w *world) testAlertTest(t *testing.T) {
-	pod := w.replicaPods(t)[0].Name
 	for _, step := range []struct {
 		name        string
 		url, secret string
@@ -87,7 +86,7 @@ func (w *world) testAlertTest(t *testing.T) {
 			var code int
 			var out string
 			w.eventually(t, patience, func() error {
-				if code, out = w.alertTest(t, pod); !strings.Contains(out, step.sentence) {
+				if code, out = w.alertTest(t); !strings.Contains(out, step.sentence) {
 					time.Sleep(300 * time.Millisecond) // the robot counts calls
 					return fmt.Errorf("alert-test says: %s", out)
 				}
@@ -105,7 +104,7 @@ func (w *world) testAlertTest(t *testing.T) {
 	w.deleteSecret(t)
 	w.nudge(t)
 	w.eventually(t, patience, func() error {
-		if _, out := w.alertTest(t, pod); !strings.Contains(out, "no robot is configured") {
+		if _, out := w.alertTest(t); !strings.Contains(out, "no robot is configured") {
 			return fmt.Errorf("after the Secret was deleted, alert-test says: %s", out)
 		}
 		return nil

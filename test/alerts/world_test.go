@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +50,9 @@ type world struct {
 	off, hung []latencies
 	// nudges counts the annotations that make the kubelets look at once.
 	nudges int
-	sets   int // StatefulSet names used by denials
+	// sets counts the owners of pods made by create, reviews those of direct calls.
+	sets    int
+	reviews atomic.Int64
 }
 
 func newWorld(ctx context.Context, t *testing.T, full bool) *world {
