@@ -181,5 +181,6 @@ func (p *process) run(ctx context.Context) error {
 	part("server", serving, func() { p.stopping(); stopBehind() }, p.server.Start)
 	part("manager", behind, stopServing, p.manager.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
+	part("pages", behind, func() {}, pages{p.rotator.Ready, p.log}.Start)
 	return g.Wait()
 }
