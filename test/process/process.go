@@ -1,5 +1,5 @@
 // Package process looks at the programs that run in the pods of a test cluster.
-// They are ordinary processes of this machine, found by their pod's cgroup.
+// They are ordinary processes of this machine, found by their container's cgroup.
 package process
 
 import (
@@ -15,15 +15,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// PID finds the process in a pod whose argv[0] is program. The pod must have
-// exactly one: a container that is just being restarted has none.
+// PID finds the process whose argv[0] is program in the first container of a pod,
+// as its status names it. It must be exactly one: a container that is just being
+// restarted has none.
 func PID(pod corev1.Pod, program string) (int, error) {
+	if len(pod.Status.ContainerStatuses) == 0 || pod.Status.ContainerStatuses[0].ContainerID == "" {
+		return 0, fmt.Errorf("find %s in pod %s: its container was never started", program, pod.Name)
+	}
+	// The cgroup is named after the container; the pod's sandbox has one of its own.
+	_, container, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
 	var found []int
 	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails only for a malformed pattern
 	for _, dir := range dirs {
 		// Processes end at any time: what cannot be read is not what we look for.
 		cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if err != nil || !strings.Contains(string(cgroup), "pod"+string(pod.UID)) {
+		if err != nil || !strings.Contains(string(cgroup), container) {
 			continue
 		}
 		cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -125,3 +131,7 @@ func Started(pid int) (time.Time, error) {
 	}
 	return time.Now().Add(time.Duration(ticks)*time.Second/ticksPerSecond - time.Duration(sinceBoot.Nano())), nil
 }
+
+// Executable is a path by which a process's program can be read, whatever its
+// file system.
+func Executable(pid int) string { return fmt.Sprintf("/proc/%d/exe", pid) }

@@ -40,9 +40,11 @@ func TestParseMemory(t *testing.T) {
 
 func TestPIDOfAPodThatDoesNotRun(t *testing.T) {
 	var pod corev1.Pod
-	pod.UID = "00000000-0000-0000-0000-00000000dead"
-	if pid, err := PID(pod, "/sts-webhook"); err == nil {
-		t.Errorf("got %d, want an error", pid)
+	for range 2 {
+		if pid, err := PID(pod, "/sts-webhook"); err == nil {
+			t.Errorf("got %d, want an error", pid)
+		}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{ContainerID: "containerd://00000000dead"}}
 	}
 	for _, read := range []func(int) error{
 		func(pid int) error { _, err := CPU(pid); return err },
