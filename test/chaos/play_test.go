@@ -45,6 +45,9 @@ type scenario struct {
 	kills bool
 	// writes bounds the fleet's writes of both objects.
 	writes int
+	// starts: the apiserver is started, and may answer 403 until it has read the
+	// roles of RBAC.
+	starts bool
 	// errors are parts of error lines that are expected in the logs of ours.
 	errors []string
 	// controlLoses: the textbook must lose creations, or the test proves nothing.
@@ -99,6 +102,9 @@ func (w *world) attempt(ctx context.Context, t *testing.T, sc scenario) ([]*shot
 		shots = append(shots, &shot{target: w.control, world: w})
 	}
 	runs := make([]*load.Run, len(shots))
+	check(t, w.ours.settle(ctx, patienceControl))
+	shots[0].forbidden, err = w.forbidden(ctx)
+	check(t, err)
 	for i, s := range shots {
 		check(t, s.settle(ctx, patienceControl))
 		s.before, s.begin = s.seen.signer(), time.Now()

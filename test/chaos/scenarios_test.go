@@ -81,7 +81,7 @@ func replicaScenarios() []scenario {
 		{name: "the manifests applied 5 times", short: true, shortOnly: true, prepare: applied, ours: reapply(5)},
 		{name: "rolling restart in the middle of a rotation", ours: restartInRotation, control: rollingRestart, rotates: true, writes: 6},
 		{name: "a replica whose clock is 10 min ahead", ours: wrongClockReplica, rotates: true, writes: 6, errors: []string{"refusing to rotate"}},
-		{name: "apiserver stopped for 60 s", world: apiserverGone(60 * time.Second), bystander: true, writes: 0, errors: []string{""}},
+		{name: "apiserver stopped for 60 s", world: apiserverGone(60 * time.Second), bystander: true, starts: true, errors: []string{""}},
 	}
 }
 

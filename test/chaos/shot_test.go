@@ -21,8 +21,10 @@ type shot struct {
 	// begin is when the load began, hit when the (last) damage was done, end when
 	// the target had settled again.
 	begin, hit, end time.Time
-	// before is the signing CA before the event.
-	before string
+	// before is the signing CA before the event, forbidden the number of requests
+	// of our replicas that had been answered with 403.
+	before    string
+	forbidden float64
 	// kills are the times at which replicas were killed.
 	kills []time.Time
 	// writes counts the test's own writes to the two objects.
