@@ -13,11 +13,18 @@ import (
 // bundleLimit bounds how long creations may be refused after the caBundle was damaged.
 const bundleLimit = time.Second
 
-// blamesMachine tells whether what was lost can be the fault of a machine that
-// stalled: a caBundle repaired too late, or nothing but timeouts of calls.
+// healLimit bounds how long the Secret may be damaged.
+const healLimit = 5 * time.Second
+
+// blamesMachine tells whether what went wrong can be the fault of a machine that
+// stalled: a repair that came too late, or nothing but timeouts of calls.
 func (sc scenario) blamesMachine(s *shot) bool {
 	if sc.bundle {
 		return s.refusedUntil() > bundleLimit
+	}
+	if sc.heals && s.report.Lost() == 0 {
+		after, ok := s.wholeAfter()
+		return ok && after > healLimit
 	}
 	for cause := range s.report.Causes() {
 		if !strings.Contains(cause, "context deadline exceeded") {
@@ -48,8 +55,8 @@ func (w *world) judge(ctx context.Context, t *testing.T, sc scenario, s *shot) {
 			s.report.Outage().From.Sub(s.hit), s.report.Outage().Length(), s.report.Causes())
 	}
 	if sc.heals {
-		if after, ok := s.wholeAfter(); !ok || after > 5*time.Second {
-			t.Errorf("the Secret was whole, with the same CA: %v, after %v; want within 5 s", ok, after)
+		if after, ok := s.wholeAfter(); !ok || after > healLimit {
+			t.Errorf("the Secret was whole, with the same CA: %v, after %v; want within %v", ok, after, healLimit)
 		}
 	}
 	if same := s.seen.signer() == s.before; same == sc.rotates {
