@@ -2,7 +2,6 @@ package rotator
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
 func TestEveryListAndWatchNamesItsOneObject(t *testing.T) {
@@ -107,36 +105,6 @@ func TestTheEngineIsQuietAboutWhatWeAnswerFor(t *testing.T) {
 				t.Errorf("written %q, want level %s", out.String(), c.level)
 			}
 		})
-	}
-}
-
-func TestTheEngineStartsOnceAKeyringIsKnown(t *testing.T) {
-	known := make(chan struct{})
-	started := make(chan struct{}, 2)
-	first := true
-	g := &gated{known: known, Runnable: manager.RunnableFunc(func(ctx context.Context) error {
-		started <- struct{}{}
-		if first { // the Secret is missing at that moment
-			first = false
-			return apierrors.NewNotFound(schema.GroupResource{Resource: "secrets"}, SecretName)
-		}
-		<-ctx.Done()
-		return nil
-	})}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- g.Start(ctx) }()
-	select {
-	case <-started:
-		t.Fatal("started before a keyring was known")
-	default:
-	}
-	close(known)
-	<-started
-	<-started // again, after the Secret was missing
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Start: %v", err)
 	}
 }
 
