@@ -159,6 +159,9 @@ func TestBlamesMachine(t *testing.T) {
 	lost := func(cause string, after time.Duration) load.Report {
 		return load.Report{Samples: []load.Sample{{Start: hit.Add(after), Outcome: load.Refused, Cause: cause}}}
 	}
+	seen := &recorder{versions: []version{
+		{kind: "Secret", at: hit, deleted: true}, {kind: "Secret", at: hit.Add(time.Second), keyring: keyring{signer: "a"}},
+	}}
 	for name, tc := range map[string]struct {
 		sc     scenario
 		report load.Report
@@ -169,9 +172,10 @@ func TestBlamesMachine(t *testing.T) {
 		"a certificate that nobody trusts":   {scenario{}, lost("x509: certificate signed by unknown authority", 0), false},
 		"a caBundle repaired in half second": {scenario{bundle: true}, lost("x509: certificate signed by unknown authority", time.Second/2), false},
 		"a caBundle repaired too late":       {scenario{bundle: true}, lost("x509: certificate signed by unknown authority", 2*time.Second), true},
+		"a Secret repaired in time":          {scenario{heals: true}, load.Report{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := tc.sc.blamesMachine(&shot{hit: hit, report: tc.report}); got != tc.want {
+			if got := tc.sc.blamesMachine(&shot{target: &target{seen: seen}, before: "a", hit: hit, report: tc.report}); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})

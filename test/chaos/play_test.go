@@ -3,8 +3,6 @@ package chaos
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -94,45 +92,20 @@ func (w *world) attempt(ctx context.Context, t *testing.T, sc scenario) ([]*shot
 	if sc.prepare != nil {
 		check(t, sc.prepare(ctx, w))
 	}
+	shots, err := w.aim(ctx, sc)
+	check(t, err)
 	canary, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
 	check(t, err)
 	defer canary.Stop()
-	shots := []*shot{{target: w.ours, world: w}}
-	if (sc.control != nil || sc.bystander) && (w.full || sc.shortControl) {
-		shots = append(shots, &shot{target: w.control, world: w})
-	}
-	runs := make([]*load.Run, len(shots))
-	check(t, w.ours.settle(ctx, patienceControl))
-	shots[0].forbidden, err = w.forbidden(ctx)
-	check(t, err)
-	for i, s := range shots {
-		check(t, s.settle(ctx, patienceControl))
-		s.before, s.begin = s.seen.signer(), time.Now()
-		run, err := w.load(ctx, s.target)
+	for _, s := range shots {
+		s.load, err = w.load(ctx, s.target)
 		check(t, err)
-		defer run.Stop()
-		runs[i] = run
+		defer s.load.Stop()
 	}
-	check(t, sleep(ctx, w.pause/2))
-	if sc.world != nil {
-		for _, s := range shots {
-			s.hit = time.Now()
-		}
-		check(t, sc.world(ctx, w))
-	}
-	var all errgroup.Group
-	for i, s := range shots {
-		all.Go(func() error { return s.run(ctx, sc, runs[i]) })
-	}
-	err = all.Wait()
-	stall := time.Duration(0)
-	for _, s := range canary.Stop().Samples {
-		if s.Outcome != load.Unavailable {
-			stall = max(stall, s.Latency)
-		}
-	}
-	for i, s := range shots {
-		s.report = runs[i].Stop()
+	err = w.fire(ctx, sc, shots)
+	stall := longest(canary.Stop())
+	for _, s := range shots {
+		s.report = s.load.Stop()
 		t.Logf("%s: %s", s.name, s.report)
 		for cause, n := range s.report.Causes() {
 			t.Logf("%s: %d times %s", s.name, n, cause)
@@ -146,8 +119,58 @@ func (w *world) attempt(ctx context.Context, t *testing.T, sc scenario) ([]*shot
 	return shots, stall
 }
 
+// longest is the longest creation that the cluster answered.
+func longest(canary load.Report) time.Duration {
+	stall := time.Duration(0)
+	for _, s := range canary.Samples {
+		if s.Outcome != load.Unavailable {
+			stall = max(stall, s.Latency)
+		}
+	}
+	return stall
+}
+
+// aim waits until all is well and notes what is before the event.
+func (w *world) aim(ctx context.Context, sc scenario) ([]*shot, error) {
+	shots := []*shot{{target: w.ours, world: w}}
+	if (sc.control != nil || sc.bystander) && (w.full || sc.shortControl) {
+		shots = append(shots, &shot{target: w.control, world: w})
+	}
+	for _, s := range shots {
+		if err := s.settle(ctx, patienceControl); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range shots {
+		s.before, s.begin = s.seen.signer(), time.Now()
+	}
+	var err error
+	shots[0].forbidden, err = w.forbidden(ctx)
+	return shots, err
+}
+
+// fire carries out the event on all targets at once and returns when they have settled.
+func (w *world) fire(ctx context.Context, sc scenario, shots []*shot) error {
+	if err := sleep(ctx, w.pause/2); err != nil {
+		return err
+	}
+	if sc.world != nil {
+		for _, s := range shots {
+			s.hit = time.Now()
+		}
+		if err := sc.world(ctx, w); err != nil {
+			return err
+		}
+	}
+	var all errgroup.Group
+	for _, s := range shots {
+		all.Go(func() error { return s.run(ctx, sc) })
+	}
+	return all.Wait()
+}
+
 // run carries out the event on one target and waits until it has settled.
-func (s *shot) run(ctx context.Context, sc scenario, run *load.Run) error {
+func (s *shot) run(ctx context.Context, sc scenario) error {
 	mine, limit := sc.ours, patience
 	if s.target == s.world.control {
 		mine, limit = sc.control, patienceControlShort
@@ -172,7 +195,7 @@ func (s *shot) run(ctx context.Context, sc scenario, run *load.Run) error {
 	if err == nil {
 		err = sleep(ctx, time.Second)
 	}
-	s.report, s.end = run.Stop(), time.Now()
+	s.load.Stop() // the other target may take longer
 	if err != nil && s.target == s.world.control {
 		s.remark("the textbook had not recovered when the test went on")
 		return s.revive(ctx)
@@ -191,53 +214,3 @@ func (s *shot) revive(ctx context.Context) error {
 	}
 	return s.settle(ctx, patienceControl)
 }
-
-// row puts the figures together.
-func (w *world) row(t *testing.T, sc scenario, shots []*shot) row {
-	s := shots[0]
-	r := row{name: sc.name, ours: figure(s.report), control: "–", healed: "–"}
-	if after, ok := s.wholeAfter(); ok && sc.heals {
-		r.healed = fmt.Sprintf("%.2f s", after.Seconds())
-	}
-	secret, configuration := s.fleetWrites()
-	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", secret+configuration-s.writes))
-	if len(shots) > 1 {
-		control := shots[1]
-		r.control = figure(control.report)
-		if control.report.Lost() == 0 && sc.controlLoses {
-			t.Errorf("the textbook lost nothing, so this scenario proves nothing")
-		}
-	}
-	for _, s := range shots {
-		if n := s.report.Count(load.Unmutated); n > 0 {
-			s.remark("%d unmutated", n)
-		}
-		if n := s.report.Count(load.Unavailable); n > 0 {
-			s.remark("%d not answered by the cluster", n)
-		}
-		if s.report.Skipped > 0 {
-			s.remark("%d not sent", s.report.Skipped)
-		}
-		for _, text := range s.remarks {
-			if s.target == w.control && !strings.Contains(text, "textbook") {
-				text = "textbook: " + text
-			}
-			r.remarks = append(r.remarks, text)
-		}
-	}
-	r.failed = t.Failed()
-	return r
-}
-
-// figure is a cell of the table: refused creations and the longest outage.
-func figure(r load.Report) string {
-	refused := []load.Outcome{load.Refused, load.Denied, load.WrongSelector}
-	out := r.Outage(refused...)
-	if out.Lost == 0 {
-		return fmt.Sprintf("0 of %d", len(r.Samples)-r.Count(load.Unavailable))
-	}
-	return fmt.Sprintf("%d of %d (%.1f s)", r.Count(refused...), len(r.Samples)-r.Count(load.Unavailable), out.Length().Seconds())
-}
-
-// flags returns flags with more appended; neither is changed.
-func flags(flags []string, more ...string) []string { return slices.Concat(flags, more) }

@@ -18,9 +18,8 @@ import (
 type shot struct {
 	*target
 	world *world
-	// begin is when the load began, hit when the (last) damage was done, end when
-	// the target had settled again.
-	begin, hit, end time.Time
+	// begin is when all was well, hit when the (last) damage was done.
+	begin, hit time.Time
 	// before is the signing CA before the event, forbidden the number of requests
 	// of our replicas that had been answered with 403.
 	before    string
@@ -30,6 +29,7 @@ type shot struct {
 	// writes counts the test's own writes to the two objects.
 	writes  int
 	remarks []string
+	load    *load.Run
 	report  load.Report
 }
 

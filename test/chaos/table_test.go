@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sts-mutating-webhook/test/load"
 )
 
 // row is a line of the table of results.
@@ -15,6 +17,53 @@ type row struct {
 	name, ours, control, healed string
 	remarks                     []string
 	failed                      bool
+}
+
+// row puts the figures together.
+func (w *world) row(t *testing.T, sc scenario, shots []*shot) row {
+	s := shots[0]
+	r := row{name: sc.name, ours: figure(s.report), control: "–", healed: "–"}
+	if after, ok := s.wholeAfter(); ok && sc.heals {
+		r.healed = fmt.Sprintf("%.2f s", after.Seconds())
+	}
+	secret, configuration := s.fleetWrites()
+	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", secret+configuration-s.writes))
+	if len(shots) > 1 {
+		control := shots[1]
+		r.control = figure(control.report)
+		if control.report.Lost() == 0 && sc.controlLoses {
+			t.Errorf("the textbook lost nothing, so this scenario proves nothing")
+		}
+	}
+	for _, s := range shots {
+		if n := s.report.Count(load.Unmutated); n > 0 {
+			s.remark("%d unmutated", n)
+		}
+		if n := s.report.Count(load.Unavailable); n > 0 {
+			s.remark("%d not answered by the cluster", n)
+		}
+		if s.report.Skipped > 0 {
+			s.remark("%d not sent", s.report.Skipped)
+		}
+		for _, text := range s.remarks {
+			if s.target == w.control && !strings.Contains(text, "textbook") {
+				text = "textbook: " + text
+			}
+			r.remarks = append(r.remarks, text)
+		}
+	}
+	r.failed = t.Failed()
+	return r
+}
+
+// figure is a cell of the table: refused creations and the longest outage.
+func figure(r load.Report) string {
+	refused := []load.Outcome{load.Refused, load.Denied, load.WrongSelector}
+	out := r.Outage(refused...)
+	if out.Lost == 0 {
+		return fmt.Sprintf("0 of %d", len(r.Samples)-r.Count(load.Unavailable))
+	}
+	return fmt.Sprintf("%d of %d (%.1f s)", r.Count(refused...), len(r.Samples)-r.Count(load.Unavailable), out.Length().Seconds())
 }
 
 // markdown is the table as it stands in docs/rotation.md.

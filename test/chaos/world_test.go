@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -45,6 +46,9 @@ type world struct {
 	// pause is how long the load goes on after an event, at least.
 	pause time.Duration
 }
+
+// flags returns flags with more appended; neither is changed.
+func flags(flags []string, more ...string) []string { return slices.Concat(flags, more) }
 
 // newWorld brings everything up, as fresh as a first installation.
 func newWorld(ctx context.Context, t *testing.T, full bool) *world {
