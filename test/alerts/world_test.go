@@ -2,7 +2,9 @@ package alerts
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -47,7 +49,7 @@ type world struct {
 	// printed is what alert-test printed, to be searched for secrets.
 	printed []string
 	// off and hung are the loads without alerts and with a robot that hangs.
-	off, hung []latencies
+	off, hung []round
 	// nudges counts the annotations that make the kubelets look at once.
 	nudges int
 	// sets counts the owners of pods made by create, reviews those of direct calls.
@@ -63,10 +65,7 @@ func newWorld(ctx context.Context, t *testing.T, full bool) *world {
 	var err error
 	w.Webhook, err = webhook.In(c)
 	must(t, err)
-	_, err = w.Apply(ctx)
-	must(t, err)
-	must(t, w.patchDeployment(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
-	must(t, w.Configure(ctx, flags...))
+	w.install(t)
 	w.namespace = w.makeNamespace(t, "proof")
 	w.startStandIn(t)
 	t.Logf("cluster %s, three replicas and the stand-in are up after %.1f s", c.Name(), time.Since(begin).Seconds())
@@ -109,10 +108,29 @@ func bringUp(ctx context.Context, t *testing.T) *cluster.Cluster {
 	return c
 }
 
-// patchDeployment changes the Deployment by a merge patch and does not wait.
-func (w *world) patchDeployment(patch string) error {
-	_, err := w.Cluster.Kubectl(w.ctx, "patch", "deployment", webhook.Deployment, "-n", webhook.Namespace, "--type=merge", "-p", patch)
-	return err
+// install applies the manifests, the Deployment with three replicas and the flags,
+// and waits until none of another kind is left.
+func (w *world) install(t *testing.T) {
+	t.Helper()
+	args, err := json.Marshal(flags)
+	must(t, err)
+	patch := fmt.Sprintf(`{"spec":{"replicas":%d,"template":{"spec":{"containers":[{"name":%q,"args":%s}]}}}}`, replicas, webhook.Deployment, args)
+	files, err := filepath.Glob(w.Path("manifests/*.yaml"))
+	must(t, err)
+	dir := t.TempDir()
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		must(t, err)
+		if filepath.Base(file) == "40-deployment.yaml" {
+			patched, err := w.Cluster.Kubectl(w.ctx, "patch", "--local", "-f", file, "-o", "yaml", "-p", patch)
+			must(t, err)
+			content = []byte(patched)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), content, 0o600))
+	}
+	_, err = w.Cluster.Kubectl(w.ctx, "apply", "-f", dir)
+	must(t, err)
+	must(t, w.WaitRollout(w.ctx))
 }
 
 // makeNamespace makes a namespace in which pods can be created.
