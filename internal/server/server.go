@@ -172,7 +172,8 @@ func (s *Server) drain() {
 		s.door.sweep()
 		return s.door.open() == 0
 	})
-	s.options.Log.Info("drained", "complete", left, "took", time.Since(begin).String())
+	newest := max(0, time.Unix(0, s.door.accepted.Load()).Sub(begin))
+	s.options.Log.Info("drained", "complete", left, "took", time.Since(begin).String(), "newestConnectionAfter", newest.String())
 }
 
 // until polls done at each tick and reports whether it came true before over fired.
