@@ -1,5 +1,6 @@
 # Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
-# ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME.
+# ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
+# bench and test-rollout write their tables into; empty is none).
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
@@ -59,8 +60,16 @@ test-cluster: ## run the tests on real clusters (root)
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
 	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos
 
+.PHONY: test-rollout
+test-rollout: ## restart, kill and drain replicas under load on a real cluster and count refused pods (root)
+	TEST_CLUSTER=1 ROLLOUT=full ROLLOUT_TABLE=$(TABLE) $(GO) test -count=1 -timeout 60m -v -run EndToEnd ./test/rollout
+
 .PHONY: bench
-bench: ## run the benchmarks
+bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
+	$(GO) run ./test/bench -write "$(TABLE)"
+
+.PHONY: bench-go
+bench-go: ## run the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 .PHONY: fuzz

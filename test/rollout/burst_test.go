@@ -1,0 +1,103 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/load"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// burstSize is how many pods are created at once.
+const burstSize = 1000
+
+func (w *world) testBurst(ctx context.Context, t *testing.T) {
+	client, err := load.NewClient(w.ours.target())
+	must(t, err)
+	samples := make([]load.Sample, burstSize)
+	begin := time.Now()
+	var all sync.WaitGroup
+	for i := range samples {
+		all.Go(func() { samples[i] = client.Create(ctx, i, begin) })
+	}
+	all.Wait()
+	report := load.Report{Samples: samples}
+	t.Logf("%s %v", report, report.Causes())
+	if n := report.Lost(); n > 0 {
+		t.Errorf("lost %d: %v", n, report.Causes())
+	}
+	if n := report.Count(load.Admitted); n < burstSize/2 {
+		t.Errorf("%d admitted, too few to prove anything: %v", n, report.Causes())
+	}
+	w.rows = append(w.rows, newRow(event{name: fmt.Sprintf("%d dry runs at once", burstSize)}, []load.Report{report}))
+}
+
+// testLargeStatefulSet lets the real controller create pods that no node will
+// take, so that only their creation costs anything.
+func (w *world) testLargeStatefulSet(ctx context.Context, t *testing.T) {
+	const namespace = "rollout-large"
+	must(t, w.makeNamespace(ctx, namespace))
+	defer func() {
+		if err := w.client.CoreV1().Namespaces().Delete(context.WithoutCancel(ctx), namespace, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}()
+	begin := time.Now()
+	_, err := w.client.AppsV1().StatefulSets(namespace).Create(ctx, largeStatefulSet(), metav1.CreateOptions{})
+	must(t, err)
+	err = until(ctx, 5*time.Minute, func(ctx context.Context) error {
+		pods, err := w.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if len(pods.Items) < burstSize {
+			return fmt.Errorf("%d of %d pods created", len(pods.Items), burstSize)
+		}
+		for _, pod := range pods.Items {
+			var ordinal int
+			if _, err := fmt.Sscanf(pod.Name, "large-%d", &ordinal); err != nil || pod.Spec.NodeSelector["name"] != []string{"node1", "node2"}[ordinal%2] {
+				t.Errorf("%s has node selector %v", pod.Name, pod.Spec.NodeSelector)
+			}
+		}
+		return nil
+	})
+	must(t, err)
+	took := time.Since(begin)
+	events, err := w.client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+	must(t, err)
+	refused := 0
+	for _, e := range events.Items {
+		refused += int(max(e.Count, 1))
+		t.Errorf("refused: %s", e.Message)
+	}
+	w.rows = append(w.rows, row{fmt.Sprintf("StatefulSet of %d replicas, Parallel, in %.0f s", burstSize, took.Seconds()), fmt.Sprintf("%d of %d", refused, burstSize), "–", "–"})
+}
+
+func largeStatefulSet() *appsv1.StatefulSet {
+	n, labels := int32(burstSize), map[string]string{"set": "large"}
+	return &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "large"},
+		Spec: appsv1.StatefulSetSpec{
+			Replicas: &n, ServiceName: "large", PodManagementPolicy: appsv1.ParallelPodManagement,
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{
+					Labels:      map[string]string{"set": "large", webhook.Label: "true"},
+					Annotations: map[string]string{webhook.Annotation: `{"key": "name", "even": "node1", "odd": "node2"}`},
+				},
+				Spec: corev1.PodSpec{
+					SchedulingGates: []corev1.PodSchedulingGate{{Name: "rollout.test/never"}},
+					Containers:      []corev1.Container{{Name: "pause", Image: cluster.PauseImage, ImagePullPolicy: corev1.PullIfNotPresent}},
+				},
+			},
+		},
+	}
+}

@@ -1,0 +1,242 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/load"
+)
+
+// event is something that happens to replicas.
+type event struct {
+	name string
+	// abrupt: the replica is not told, so calls under way cannot be saved.
+	abrupt bool
+	full   bool // only in the full form
+	// replicas at the beginning; zero means replicas.
+	replicas int
+	// fleet happens to each webhook at the same time, cluster once to both.
+	fleet   func(context.Context, *fleet) error
+	cluster func(context.Context, *world) error
+}
+
+func events(full bool) []event {
+	restarts := 2
+	if full {
+		restarts = 10
+	}
+	return []event{
+		{name: fmt.Sprintf("%d rolling restarts", restarts), fleet: restarted(restarts)},
+		{name: "`kubectl delete pod` of a replica", fleet: deleted},
+		{name: "drain of a node", fleet: drained},
+		{name: "scale 2 -> 5 -> 2", fleet: scaled},
+		{name: "SIGKILL of a replica", abrupt: true, fleet: killedOnce},
+		{name: "10 x SIGKILL of a replica", abrupt: true, full: true, fleet: killed(10)},
+		{name: "a node vanishes (1 of 3 replicas)", abrupt: true, full: true, replicas: 3, cluster: nodeGone},
+	}
+}
+
+func killedOnce(ctx context.Context, f *fleet) error { return f.kill(ctx) }
+
+func killed(n int) func(context.Context, *fleet) error {
+	return func(ctx context.Context, f *fleet) error {
+		for range n {
+			// A container that is killed again and again waits before its restart, so a new pod each time.
+			if err := errors.Join(f.kill(ctx), deleted(ctx, f), f.settle(ctx)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func restarted(n int) func(context.Context, *fleet) error {
+	return func(ctx context.Context, f *fleet) error {
+		for range n {
+			if err := f.restart(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func deleted(ctx context.Context, f *fleet) error {
+	pod, err := f.replica(ctx, anyPod)
+	if err != nil {
+		return err
+	}
+	_, err = f.world.cluster.Kubectl(ctx, "delete", "pod", pod.Name, "--namespace", f.namespace, "--wait=false")
+	return err
+}
+
+// drained drains the node of a replica, but of this webhook's pods only, since
+// both webhooks drain at the same time.
+func drained(ctx context.Context, f *fleet) error {
+	pod, err := f.replica(ctx, anyPod)
+	if err != nil {
+		return err
+	}
+	node := pod.Spec.NodeName
+	_, err = f.world.cluster.Kubectl(ctx, "drain", node, "--pod-selector=app="+f.app, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
+	_, uncordon := f.world.cluster.Kubectl(ctx, "uncordon", node)
+	return errors.Join(err, uncordon)
+}
+
+func scaled(ctx context.Context, f *fleet) error {
+	for _, n := range []int{5, replicas} {
+		if err := errors.Join(f.scale(ctx, n), f.settle(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nodeGone cuts the power of a node with a replica and gives it back after the
+// cluster had time to notice: the node controller waits 50 s (kube-controller-manager,
+// --node-monitor-grace-period).
+func nodeGone(ctx context.Context, w *world) error {
+	pod, err := w.ours.replica(ctx, func(pod corev1.Pod) bool { return pod.Spec.NodeName != "node-1" }) // it holds the control plane
+	if err != nil {
+		return err
+	}
+	node := pod.Spec.NodeName
+	if err := w.cluster.StopNode(ctx, node); err != nil {
+		return err
+	}
+	if err := sleep(ctx, 90*time.Second); err != nil {
+		return err
+	}
+	if err := w.cluster.StartNode(ctx, node); err != nil {
+		return err
+	}
+	return until(ctx, 2*time.Minute, func(ctx context.Context) error {
+		n, err := w.client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady })
+		if i < 0 || n.Status.Conditions[i].Status != corev1.ConditionTrue {
+			return errors.New("the node is not Ready again")
+		}
+		return nil
+	})
+}
+
+func (w *world) testEvents(ctx context.Context, t *testing.T) {
+	lost, controlLost := 0, 0
+	for _, e := range events(w.full) {
+		if e.full && !w.full {
+			continue
+		}
+		t.Run(strings.Trim(e.name, "`"), func(t *testing.T) {
+			reports := w.play(ctx, t, e)
+			w.rows = append(w.rows, newRow(e, reports))
+			if e.abrupt {
+				return
+			}
+			lost += reports[0].Lost()
+			if n := reports[0].Lost(); n > 0 {
+				t.Errorf("lost %d creations: %v", n, reports[0].Causes())
+			}
+			if n := reports[0].Count(load.Admitted); n < 100 {
+				t.Errorf("%d creations, too few to prove anything", n)
+			}
+			if len(reports) > 1 {
+				controlLost += reports[1].Lost()
+			}
+		})
+	}
+	if w.control != nil && controlLost == 0 {
+		t.Error("the textbook webhook lost nothing either: the test proves nothing")
+	}
+}
+
+const (
+	// attempts is how often an event is tried while the machine stalls.
+	attempts = 3
+	// stalled is what the creation of a pod that no webhook sees takes when the
+	// cluster itself is not able to answer; ordinarily it takes a hundredth of that.
+	stalled = time.Second
+)
+
+// play lets an event happen under load, and returns what each fleet's load saw.
+// A run in which the machine stalled and calls timed out for it is repeated.
+func (w *world) play(ctx context.Context, t *testing.T, e event) []load.Report {
+	t.Helper()
+	for n := 1; ; n++ {
+		reports, stall := w.attempt(ctx, t, e)
+		if n < attempts && stall > stalled && onlyTimeouts(reports[0]) && !e.abrupt {
+			t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees", stall.Seconds())
+			continue
+		}
+		return reports
+	}
+}
+
+// onlyTimeouts tells whether something was lost, and all of it to the timeout of
+// the call to the webhook.
+func onlyTimeouts(r load.Report) bool {
+	for cause := range r.Causes() {
+		if !strings.Contains(cause, "context deadline exceeded") {
+			return false
+		}
+	}
+	return r.Lost() > 0
+}
+
+func (w *world) attempt(ctx context.Context, t *testing.T, e event) (reports []load.Report, stall time.Duration) {
+	t.Helper()
+	n := max(e.replicas, replicas)
+	for _, f := range w.fleets() {
+		must(t, f.scale(ctx, n))
+	}
+	for _, f := range w.fleets() {
+		must(t, f.settle(ctx))
+	}
+	canary, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
+	must(t, err)
+	defer canary.Stop()
+	var runs []*load.Run
+	for _, f := range w.fleets() {
+		run, err := f.startLoad(ctx)
+		must(t, err)
+		defer run.Stop()
+		runs = append(runs, run)
+	}
+	must(t, sleep(ctx, 2*time.Second))
+	var all errgroup.Group
+	if e.cluster != nil {
+		all.Go(func() error { return e.cluster(ctx, w) })
+	}
+	for _, f := range w.fleets() {
+		if e.fleet != nil {
+			all.Go(func() error { return e.fleet(ctx, f) })
+		}
+	}
+	must(t, all.Wait())
+	for _, f := range w.fleets() { // what drains is under load to its end
+		must(t, f.settle(ctx))
+	}
+	must(t, sleep(ctx, time.Second))
+	for i, f := range w.fleets() {
+		report := runs[i].Stop()
+		t.Logf("%s: %s %v", f.name, report, report.Causes())
+		reports = append(reports, report)
+	}
+	for _, s := range canary.Stop().Samples {
+		if s.Outcome != load.Unavailable {
+			stall = max(stall, s.Latency)
+		}
+	}
+	return reports, stall
+}
