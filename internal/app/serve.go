@@ -48,7 +48,9 @@ type process struct {
 }
 
 func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
-	log := newLogger(stderr, c.verbosity)
+	lines := newLogBatch(stderr)
+	defer lines.Flush()
+	log := newLogger(lines, c.verbosity)
 	setMemoryLimit(log)
 	dir, err := rotator.Marker()
 	if err != nil {
@@ -64,9 +66,9 @@ func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
 
 // newLogger is the one sink of everything that logs: us, controller-runtime,
 // cert-controller and klog.
-func newLogger(w io.Writer, verbosity int) logr.Logger {
+func newLogger(w *logBatch, verbosity int) logr.Logger {
 	handler := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.Level(-verbosity)})
-	log := logr.FromSlogHandler(handler)
+	log := logr.FromSlogHandler(promptHandler{handler, w.Flush})
 	ctrl.SetLogger(rotator.QuietEngine(log))
 	klog.SetLogger(log)
 	return log
