@@ -7,6 +7,7 @@ CLUSTER = $(GO) run ./test/cluster/cmd/cluster
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
+TABLE ?= docs/performance.md
 
 .PHONY: help
 help: ## list the targets

@@ -23,7 +23,7 @@ type direct struct {
 	cpu, p50, p99 []time.Duration
 	rate          []float64
 	// At pacedRate.
-	paced50, paced99 []time.Duration
+	pacedCPU, paced50, paced99 []time.Duration
 	// idle is from before the first call, busy the most during the calls.
 	idle, busy process.Memory
 }
@@ -66,12 +66,9 @@ func (b *bench) measureDirect(ctx context.Context, m calls) (map[*server]*direct
 			if !m.paced {
 				continue
 			}
-			l, err := callers[s].pace(m.turn, pacedRate)
-			if err != nil {
+			if err := results[s].pace(callers[s], s.pid, m.turn); err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
-			r := results[s]
-			r.paced50, r.paced99 = append(r.paced50, l.percentile(50)), append(r.paced99, l.percentile(99))
 		}
 	}
 	return results, nil
@@ -102,6 +99,25 @@ func (r *direct) flood(ctx context.Context, c *caller, pid int, d time.Duration)
 	r.rate = append(r.rate, float64(len(l))/took.Seconds())
 	r.p50, r.p99 = append(r.p50, l.percentile(50)), append(r.p99, l.percentile(99))
 	return watch.Wait()
+}
+
+// pace adds one round at pacedRate.
+func (r *direct) pace(c *caller, pid int, d time.Duration) error {
+	before, err := process.CPU(pid)
+	if err != nil {
+		return err
+	}
+	l, err := c.pace(d, pacedRate)
+	if err != nil {
+		return err
+	}
+	after, err := process.CPU(pid)
+	if err != nil {
+		return err
+	}
+	r.pacedCPU = append(r.pacedCPU, (after-before)/time.Duration(len(l)))
+	r.paced50, r.paced99 = append(r.paced50, l.percentile(50)), append(r.paced99, l.percentile(99))
+	return nil
 }
 
 // watchMemory keeps the most that the process has held.

@@ -49,19 +49,21 @@ func (b *bench) markdown(r results) string {
 }
 
 func (b *bench) directTable(out *strings.Builder, r results) {
-	fmt.Fprintf(out, "| body | server | CPU per call | x floor | calls/s | p50 | p99 | p50 at %d/s | p99 at %d/s | x floor | RSS idle | RSS under load |\n", pacedRate, pacedRate)
-	out.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+	out.WriteString("| body, all connections busy | server | CPU per call | x floor | calls/s | p50 | p99 | RSS before | RSS most |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, part := range append([]sized{{"6.9 KB", r.review}}, r.large...) {
 		floor := part.direct[b.floor]
 		for _, s := range b.servers() {
 			d := part.direct[s]
-			paced := "– | – | –"
-			if len(d.paced99) > 0 {
-				paced = fmt.Sprintf("%s | %s | %.2f", micro(median(d.paced50)), micro(median(d.paced99)), median(ratios(d.paced99, floor.paced99)))
-			}
-			fmt.Fprintf(out, "| %s | %s | %s | %.2f | %.0f | %s | %s | %s | %s | %s |\n", part.name, s.name, micro(median(d.cpu)),
-				median(ratios(d.cpu, floor.cpu)), median(d.rate), micro(median(d.p50)), micro(median(d.p99)), paced, memory(d.idle), memory(d.busy))
+			fmt.Fprintf(out, "| %s | %s | %s | %.2f | %.0f | %s | %s | %s | %s |\n", part.name, s.name, micro(median(d.cpu)),
+				median(ratios(d.cpu, floor.cpu)), median(d.rate), micro(median(d.p50)), micro(median(d.p99)), memory(d.idle), memory(d.busy))
 		}
+	}
+	fmt.Fprintf(out, "\n| 6.9 KB at %d calls/s | CPU per call | x floor | p50 | p99 | x floor |\n|---|---|---|---|---|---|\n", pacedRate)
+	floor := r.review[b.floor]
+	for _, s := range b.servers() {
+		d := r.review[s]
+		fmt.Fprintf(out, "| %s | %s | %.2f | %s | %s | %.2f |\n", s.name, micro(median(d.pacedCPU)), median(ratios(d.pacedCPU, floor.pacedCPU)),
+			micro(median(d.paced50)), micro(median(d.paced99)), median(ratios(d.paced99, floor.paced99)))
 	}
 	out.WriteString("\n")
 }
@@ -90,7 +92,9 @@ func (b *bench) targets(out *strings.Builder, r results) {
 	}
 	ours, floor := r.review[b.ours], r.review[b.floor]
 	cpu := median(ratios(ours.cpu, floor.cpu))
-	row("CPU per call, x floor", fmt.Sprintf("%.2f", cpu), fmt.Sprintf("<= %.1f", maxCPURatio), cpu <= maxCPURatio)
+	row("CPU per call, x floor, all connections busy", fmt.Sprintf("%.2f", cpu), fmt.Sprintf("<= %.1f", maxCPURatio), cpu <= maxCPURatio)
+	paced := median(ratios(ours.pacedCPU, floor.pacedCPU))
+	row(fmt.Sprintf("the same at %d/s", pacedRate), fmt.Sprintf("%.2f", paced), fmt.Sprintf("<= %.1f", maxCPURatio), paced <= maxCPURatio)
 	p99 := median(ratios(ours.paced99, floor.paced99))
 	row(fmt.Sprintf("p99 at %d/s, x floor", pacedRate), fmt.Sprintf("%.2f", p99), fmt.Sprintf("<= %.1f", maxP99Ratio), p99 <= maxP99Ratio)
 	core := r.core[0]
