@@ -35,9 +35,11 @@ func (w *world) turnOff(t *testing.T) {
 	w.awaitEmpty(t)
 }
 
-// testLatencies compares creations through the apiserver. Other work on the machine
-// only ever adds to them, so the best round of each kind is the least disturbed.
-// The full form adds rounds in turn.
+// testLatencies compares creations through the apiserver. The spread of the rounds
+// without alerts is the noise of the machine; the best round with a robot that
+// hangs must lie within it, and no pod may be refused there. A call that waited for
+// the robot would last as long as the webhook's timeout. The finer comparison is
+// testHang's. The full form adds rounds in turn.
 func (w *world) testLatencies(t *testing.T) {
 	for w.full && len(w.hung) < 5 {
 		w.putSecret(t, w.fleet.url(), w.fleet.secret)
@@ -50,18 +52,15 @@ func (w *world) testLatencies(t *testing.T) {
 	if len(w.off) == 0 || len(w.hung) == 0 {
 		t.Fatal("an earlier chapter made no load")
 	}
-	off, hung := best(t, "no Secret:  ", w.off), best(t, "robot hangs:", w.hung)
-	t.Logf("best rounds: no Secret %s; robot hangs %s", off, hung)
-	if hung.p(99) > 2*off.p(99)+50*time.Millisecond || hung.refused > 0 {
-		t.Errorf("while the robot hangs %s, without alerts %s", hung, off)
+	byP99 := func(a, b round) int { return cmp.Compare(a.p(99), b.p(99)) }
+	for _, r := range w.off {
+		t.Log("no Secret:  ", r)
 	}
-}
-
-// best logs the rounds and returns the one with the smallest 99th percentile.
-func best(t *testing.T, what string, rounds []round) round {
-	t.Helper()
-	for _, r := range rounds {
-		t.Log(what, r)
+	for _, r := range w.hung {
+		t.Log("robot hangs:", r)
 	}
-	return slices.MinFunc(rounds, func(a, b round) int { return cmp.Compare(a.p(99), b.p(99)) })
+	worst, best := slices.MaxFunc(w.off, byP99), slices.MinFunc(w.hung, byP99)
+	if best.p(99) > worst.p(99)+50*time.Millisecond || best.refused > 0 {
+		t.Errorf("the best round while the robot hangs: %s; the worst without alerts: %s", best, worst)
+	}
 }
