@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -137,6 +138,9 @@ func (t *target) settled(ctx context.Context) error {
 	}
 	if k.cas != 1 {
 		return errors.New("a rotation is under way")
+	}
+	if !bytes.Equal(bundleOf(config), secret.Data[caCert]) {
+		return errors.New("the caBundle is not the Secret's")
 	}
 	pods, err := t.pods(ctx)
 	if err != nil {
