@@ -143,12 +143,12 @@ func (r *direct) watchMemory(ctx context.Context, pid int) error {
 // largeReview is the review with one more annotation, such as a client leaves its
 // last applied configuration in, so that it has size bytes.
 func largeReview(review []byte, size int) ([]byte, error) {
-	const anchor, member = `"annotations":{`, `"example.com/last-applied":"",`
+	const anchor, member, unit = `"annotations":{`, `"example.com/last-applied":"",`, `{\"name\":\"value\"},`
 	fill := size - len(review) - len(member)
 	if fill < 0 || !bytes.Contains(review, []byte(anchor)) {
 		return nil, fmt.Errorf("enlarge a review of %d bytes to %d: too small, or it has no annotations", len(review), size)
 	}
-	text := strings.Repeat(`{\"name\":\"value\"},`, fill/19) + strings.Repeat("x", fill%19)
+	text := strings.Repeat(unit, fill/len(unit)) + strings.Repeat("x", fill%len(unit))
 	return bytes.Replace(review, []byte(anchor), []byte(anchor+member[:len(member)-2]+text+`",`), 1), nil
 }
 

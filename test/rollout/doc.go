@@ -1,6 +1,6 @@
 // Package rollout counts the creations of pods that are lost while the webhook's
 // replicas come and go on a real cluster. The textbook webhook (test/textbook)
-// suffers the same beside it, as the control.
+// suffers the same after it, as the control.
 //
 //	TEST_CLUSTER=1 go test -run EndToEnd -v ./test/rollout                 short, under two minutes
 //	TEST_CLUSTER=1 ROLLOUT=full go test -run EndToEnd -v ./test/rollout    everything (make test-rollout)

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,16 +23,11 @@ type event struct {
 	full   bool // only in the full form
 	// replicas at the beginning; zero means replicas.
 	replicas int
-	// fleet happens to ours and, unless it is nil, control to the textbook at the same
-	// time; cluster happens once, to both.
-	fleet, control func(context.Context, *fleet) error
-	cluster        func(context.Context, *world) error
+	// ours happens to our webhook, then control, unless it is nil, to the textbook.
+	ours, control func(context.Context, *fleet) error
 	// remark says how the control differs.
 	remark string
 }
-
-// controlled tells whether the event happens to the textbook too.
-func (e event) controlled() bool { return e.control != nil || e.cluster != nil }
 
 func events(full bool) []event {
 	restarts := 2
@@ -42,13 +36,13 @@ func events(full bool) []event {
 	}
 	// A new replica of the textbook takes a minute and a half to be Ready, so it is spared repetitions.
 	return []event{
-		{name: fmt.Sprintf("%d rolling restarts", restarts), fleet: restarted(restarts), control: restarted(1), remark: "1 restart"},
-		{name: "`kubectl delete pod` of a replica", fleet: deleted, control: deleted},
-		{name: "drain of a node", fleet: drained},
-		{name: "scale 2 -> 5 -> 2", fleet: scaled, control: scaled},
-		{name: "SIGKILL of a replica", abrupt: true, fleet: killedOnce, control: killedOnce},
-		{name: "5 x SIGKILL of a replica", abrupt: true, full: true, fleet: killed(5)},
-		{name: "a node vanishes (1 of 3 replicas)", abrupt: true, full: true, replicas: 3, cluster: nodeGone},
+		{name: fmt.Sprintf("%d rolling restarts", restarts), ours: restarted(restarts), control: restarted(1), remark: "1 restart"},
+		{name: "`kubectl delete pod` of a replica", ours: deleted, control: deleted},
+		{name: "drain of a node", ours: drained},
+		{name: "scale 2 -> 5 -> 2", ours: scaled},
+		{name: "SIGKILL of a replica", abrupt: true, ours: killedOnce, control: killedOnce},
+		{name: "5 x SIGKILL of a replica", abrupt: true, full: true, ours: killed(5)},
+		{name: "a node vanishes (1 of 3 replicas)", abrupt: true, full: true, replicas: 3, ours: nodeGone, control: nodeGone},
 	}
 }
 
@@ -110,8 +104,9 @@ func scaled(ctx context.Context, f *fleet) error {
 // nodeGone cuts the power of a node with a replica and gives it back after the
 // cluster had time to notice: the node controller waits 50 s (kube-controller-manager,
 // --node-monitor-grace-period).
-func nodeGone(ctx context.Context, w *world) error {
-	pod, err := w.ours.replica(ctx, func(pod corev1.Pod) bool { return pod.Spec.NodeName != "node-1" }) // it holds the control plane
+func nodeGone(ctx context.Context, f *fleet) error {
+	w := f.world
+	pod, err := f.replica(ctx, func(pod corev1.Pod) bool { return pod.Spec.NodeName != "node-1" }) // it holds the control plane
 	if err != nil {
 		return err
 	}
@@ -139,18 +134,20 @@ func nodeGone(ctx context.Context, w *world) error {
 }
 
 func (w *world) testEvents(ctx context.Context, t *testing.T) {
-	lost, controlLost := 0, 0
+	controlLost := 0
 	for _, e := range events(w.full) {
 		if e.full && !w.full {
 			continue
 		}
 		t.Run(strings.Trim(e.name, "`"), func(t *testing.T) {
-			reports := w.play(ctx, t, e)
+			reports := []load.Report{w.play(ctx, t, e, w.ours, e.ours)}
+			if w.control != nil && e.control != nil {
+				reports = append(reports, w.play(ctx, t, e, w.control, e.control))
+			}
 			w.rows = append(w.rows, newRow(e, reports))
 			if e.abrupt {
 				return
 			}
-			lost += reports[0].Lost()
 			if n := reports[0].Lost(); n > 0 {
 				t.Errorf("lost %d creations: %v", n, reports[0].Causes())
 			}
@@ -175,17 +172,18 @@ const (
 	stalled = time.Second
 )
 
-// play lets an event happen under load, and returns what each fleet's load saw.
+// play lets an event happen to a fleet under load, and returns what the load saw.
 // A run in which the machine stalled and calls timed out for it is repeated.
-func (w *world) play(ctx context.Context, t *testing.T, e event) []load.Report {
+func (w *world) play(ctx context.Context, t *testing.T, e event, f *fleet, happens func(context.Context, *fleet) error) load.Report {
 	t.Helper()
 	for n := 1; ; n++ {
-		reports, stall := w.attempt(ctx, t, e)
-		if n < attempts && stall > stalled && onlyTimeouts(reports[0]) && !e.abrupt {
+		report, stall := w.attempt(ctx, t, f, max(e.replicas, replicas), happens)
+		t.Logf("%s: %s %v", f.name, report, report.Causes())
+		if n < attempts && stall > stalled && onlyTimeouts(report) && !e.abrupt {
 			t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees", stall.Seconds())
 			continue
 		}
-		return reports
+		return report
 	}
 }
 
@@ -200,52 +198,27 @@ func onlyTimeouts(r load.Report) bool {
 	return r.Lost() > 0
 }
 
-func (w *world) attempt(ctx context.Context, t *testing.T, e event) (reports []load.Report, stall time.Duration) {
+// attempt is one run. It also returns the longest time that the cluster took for a
+// pod that no webhook sees.
+func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, n int, happens func(context.Context, *fleet) error) (load.Report, time.Duration) {
 	t.Helper()
-	fleets := w.fleets()
-	if !e.controlled() {
-		fleets = fleets[:1]
-	}
-	for _, f := range fleets {
-		must(t, f.scale(ctx, max(e.replicas, replicas)))
-	}
-	for _, f := range fleets {
-		must(t, f.settle(ctx))
-	}
+	must(t, f.scale(ctx, n))
+	must(t, f.settle(ctx))
 	canary, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
 	must(t, err)
 	defer canary.Stop()
-	var runs []*load.Run
-	for _, f := range fleets {
-		run, err := f.startLoad(ctx)
-		must(t, err)
-		defer run.Stop()
-		runs = append(runs, run)
-	}
+	run, err := f.startLoad(ctx)
+	must(t, err)
+	defer run.Stop()
 	must(t, sleep(ctx, 2*time.Second))
-	var all errgroup.Group
-	if e.cluster != nil {
-		all.Go(func() error { return e.cluster(ctx, w) })
-	}
-	for i, f := range fleets {
-		if happens := []func(context.Context, *fleet) error{e.fleet, e.control}[i]; happens != nil {
-			all.Go(func() error { return happens(ctx, f) })
-		}
-	}
-	must(t, all.Wait())
-	for _, f := range fleets { // what drains is under load to its end
-		must(t, f.settle(ctx))
-	}
+	must(t, happens(ctx, f))
+	must(t, f.settle(ctx)) // what drains is under load to its end
 	must(t, sleep(ctx, time.Second))
-	for i, f := range fleets {
-		report := runs[i].Stop()
-		t.Logf("%s: %s %v", f.name, report, report.Causes())
-		reports = append(reports, report)
-	}
+	report, stall := run.Stop(), time.Duration(0)
 	for _, s := range canary.Stop().Samples {
 		if s.Outcome != load.Unavailable {
 			stall = max(stall, s.Latency)
 		}
 	}
-	return reports, stall
+	return report, stall
 }

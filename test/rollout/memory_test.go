@@ -53,6 +53,9 @@ func (w *world) testLargestBodies(ctx context.Context, t *testing.T) {
 	if most.RSS() > limit {
 		t.Errorf("the replica held %d MiB, its limit is %d MiB", most.RSS()>>20, limit>>20)
 	}
+	if t.Failed() {
+		return
+	}
 	w.remark("%d bodies of 7 MiB posted to one replica by %d clients at once, then %d pods of 3 MiB created at once through kube-apiserver: %d answered, %d told to retry, all pods admitted, no restart; at most %d MiB resident of the limit of %d MiB.",
 		posters*postsEach, posters, podsAtOnce, answers[http.StatusOK], answers[http.StatusServiceUnavailable], most.RSS()>>20, limit>>20)
 }

@@ -57,18 +57,9 @@ func newWorld(ctx context.Context, t *testing.T, full bool) *world {
 	_, err = wh.Install(ctx)
 	must(t, err)
 	must(t, wh.Restart(ctx)) // a kept cluster may still run an older image
-	for _, f := range w.fleets() {
-		must(t, f.settle(ctx))
-	}
+	must(t, w.ours.settle(ctx)) // the control starts meanwhile
 	w.leavings = watchLeavings(ctx, t, w.ours)
 	return w
-}
-
-func (w *world) fleets() []*fleet {
-	if w.control == nil {
-		return []*fleet{w.ours}
-	}
-	return []*fleet{w.ours, w.control}
 }
 
 // bringUp returns the cluster and the archives of both images, built meanwhile.

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sts-mutating-webhook/test/process"
+)
+
+func TestPercentile(t *testing.T) {
+	l := latencies{5, 1, 4, 2, 3}
+	for p, want := range map[float64]time.Duration{0: 1, 50: 3, 99: 5, 100: 5} {
+		if got := l.percentile(p); got != want {
+			t.Errorf("percentile %v: got %d, want %d", p, got, want)
+		}
+	}
+	if got := (latencies{}).percentile(50); got != 0 {
+		t.Errorf("of nothing: got %d, want 0", got)
+	}
+}
+
+func TestRatiosAreTakenWithinARound(t *testing.T) {
+	// In the second round the machine was ten times slower.
+	got := median(ratios([]time.Duration{12, 120, 13}, []time.Duration{10, 100, 10}))
+	if got != 1.2 {
+		t.Errorf("got %v, want 1.2", got)
+	}
+	if got := added([]time.Duration{7, 90, 8}, []time.Duration{5, 80, 5}); got != 3 {
+		t.Errorf("added: got %d, want 3", got)
+	}
+}
+
+func TestLargeReviewHasItsSize(t *testing.T) {
+	review, err := os.ReadFile("../../internal/mutator/testdata/review.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{100 << 10, 3 << 20} {
+		if large, err := largeReview(review, size); err != nil || len(large) != size {
+			t.Errorf("got %d bytes, %v, want %d", len(large), err, size)
+		}
+	}
+	if _, err := largeReview(review, 10); err == nil {
+		t.Error("a size below the review's: want an error")
+	}
+}
+
+func TestBenchmarkLine(t *testing.T) {
+	const output = `goos: linux
+BenchmarkDecodeDecideEncode/6851B-2         	  136478	      9628.5 ns/op	 711.59 MB/s	    1040 B/op	      12 allocs/op
+`
+	got := benchmarkLine.FindStringSubmatch(output)
+	if len(got) != 4 || got[1] != "6851" || got[2] != "9628.5" || got[3] != "12" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestLogged(t *testing.T) {
+	log := []byte("not JSON\n" + `{"time":"2026-05-04T09:21:37.5Z","msg":"ready: yes"}` + "\n")
+	if got, err := logged(log, "ready: "); err != nil || !got.Equal(time.Date(2026, 5, 4, 9, 21, 37, 5e8, time.UTC)) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := logged(log, "serving"); err == nil {
+		t.Error("a line that is not there: want an error")
+	}
+}
+
+func TestTargetsSayWhatIsMissed(t *testing.T) {
+	b := &bench{floor: &server{name: "floor"}, ours: &server{name: "ours"}, textbook: &server{name: "textbook"}}
+	us := func(n int) []time.Duration { return []time.Duration{time.Duration(n) * time.Microsecond} }
+	made := func(cpu, p99 int) *direct {
+		return &direct{
+			cpu: us(cpu), p50: us(1), p99: us(1), rate: []float64{1}, pacedCPU: us(cpu), paced50: us(1), paced99: us(p99),
+			idle: process.Memory{Anonymous: 10 << 20}, busy: process.Memory{Anonymous: 65 << 20},
+		}
+	}
+	r := results{
+		review:    map[*server]*direct{b.floor: made(100, 100), b.ours: made(129, 151), b.textbook: made(1000, 1000)},
+		creations: []creations{{p50: us(5000), p99: us(1)}, {p50: us(6000), p99: us(1)}, {p50: us(9000), p99: us(1)}, {p50: us(7000), p99: us(1)}},
+		startup:   startup{listening: us(1), ready: us(1)},
+		core:      []pureCore{{6851, 19 * time.Microsecond, 12}},
+	}
+	report := b.markdown(r)
+	for _, want := range []string{
+		"| CPU per call, x floor, all connections busy | 1.29 | <= 1.3 | met |",
+		"| p99 at 500/s, x floor | 1.51 | <= 1.5 | **missed** |",
+		"| decode + decide + encode | 19.0 us, 12 allocations | < 20.0 us, <= 12 | met |",
+		"| added to a pod creation at p50 | 1.00 ms | <= 1.50 ms | met |",
+		"| the same, beside the policy | 1.00 ms | < 2.00 ms | met |",
+		"| RSS under load | 65.0 MiB (65.0 + 0.0) | <= 64 MiB | **missed** |",
+	} {
+		if !strings.Contains(report, want) {
+			t.Errorf("no line %q in\n%s", want, report)
+		}
+	}
+}
