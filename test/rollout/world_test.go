@@ -56,7 +56,7 @@ func newWorld(ctx context.Context, t *testing.T, full bool) *world {
 	}
 	_, err = wh.Install(ctx)
 	must(t, err)
-	must(t, wh.Restart(ctx)) // a kept cluster may still run an older image
+	must(t, wh.Restart(ctx))    // a kept cluster may still run an older image
 	must(t, w.ours.settle(ctx)) // the control starts meanwhile
 	w.leavings = watchLeavings(ctx, t, w.ours)
 	return w
