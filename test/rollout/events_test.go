@@ -23,10 +23,8 @@ type event struct {
 	full   bool // only in the full form
 	// replicas at the beginning; zero means replicas.
 	replicas int
-	// ours happens to our webhook, then control, unless it is nil, to the textbook.
-	ours, control func(context.Context, *fleet) error
-	// remark says how the control differs.
-	remark string
+	// happens to our webhook, then to the textbook.
+	happens func(context.Context, *fleet) error
 }
 
 func events(full bool) []event {
@@ -34,15 +32,14 @@ func events(full bool) []event {
 	if full {
 		restarts = 10
 	}
-	// A new replica of the textbook takes a minute and a half to be Ready, so it is spared repetitions.
 	return []event{
-		{name: fmt.Sprintf("%d rolling restarts", restarts), ours: restarted(restarts), control: restarted(1), remark: "1 restart"},
-		{name: "`kubectl delete pod` of a replica", ours: deleted, control: deleted},
-		{name: "drain of a node", ours: drained},
-		{name: "scale 2 -> 5 -> 2", ours: scaled},
-		{name: "SIGKILL of a replica", abrupt: true, ours: killedOnce, control: killedOnce},
-		{name: "5 x SIGKILL of a replica", abrupt: true, full: true, ours: killed(5)},
-		{name: "a node vanishes (1 of 3 replicas)", abrupt: true, full: true, replicas: 3, ours: nodeGone, control: nodeGone},
+		{name: fmt.Sprintf("%d rolling restarts", restarts), happens: restarted(restarts)},
+		{name: "`kubectl delete pod` of a replica", happens: deleted},
+		{name: "drain of a node", happens: drained},
+		{name: "scale 2 -> 5 -> 2", happens: scaled},
+		{name: "SIGKILL of a replica", abrupt: true, happens: killedOnce},
+		{name: "5 x SIGKILL of a replica", abrupt: true, full: true, happens: killed(5)},
+		{name: "a node vanishes (1 of 3 replicas)", abrupt: true, full: true, replicas: 3, happens: nodeGone},
 	}
 }
 
@@ -140,9 +137,9 @@ func (w *world) testEvents(ctx context.Context, t *testing.T) {
 			continue
 		}
 		t.Run(strings.Trim(e.name, "`"), func(t *testing.T) {
-			reports := []load.Report{w.play(ctx, t, e, w.ours, e.ours)}
-			if w.control != nil && e.control != nil {
-				reports = append(reports, w.play(ctx, t, e, w.control, e.control))
+			reports := []load.Report{w.play(ctx, t, e, w.ours)}
+			if w.control != nil {
+				reports = append(reports, w.play(ctx, t, e, w.control))
 			}
 			w.rows = append(w.rows, newRow(e, reports))
 			if e.abrupt {
@@ -174,10 +171,10 @@ const (
 
 // play lets an event happen to a fleet under load, and returns what the load saw.
 // A run in which the machine stalled and calls timed out for it is repeated.
-func (w *world) play(ctx context.Context, t *testing.T, e event, f *fleet, happens func(context.Context, *fleet) error) load.Report {
+func (w *world) play(ctx context.Context, t *testing.T, e event, f *fleet) load.Report {
 	t.Helper()
 	for n := 1; ; n++ {
-		report, stall := w.attempt(ctx, t, f, max(e.replicas, replicas), happens)
+		report, stall := w.attempt(ctx, t, f, e)
 		t.Logf("%s: %s %v", f.name, report, report.Causes())
 		if n < attempts && stall > stalled && onlyTimeouts(report) && !e.abrupt {
 			t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees", stall.Seconds())
@@ -200,9 +197,9 @@ func onlyTimeouts(r load.Report) bool {
 
 // attempt is one run. It also returns the longest time that the cluster took for a
 // pod that no webhook sees.
-func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, n int, happens func(context.Context, *fleet) error) (load.Report, time.Duration) {
+func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, e event) (load.Report, time.Duration) {
 	t.Helper()
-	must(t, f.scale(ctx, n))
+	must(t, f.scale(ctx, max(e.replicas, replicas)))
 	must(t, f.settle(ctx))
 	canary, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
 	must(t, err)
@@ -211,7 +208,7 @@ func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, n int, happ
 	must(t, err)
 	defer run.Stop()
 	must(t, sleep(ctx, 2*time.Second))
-	must(t, happens(ctx, f))
+	must(t, e.happens(ctx, f))
 	must(t, f.settle(ctx)) // what drains is under load to its end
 	must(t, sleep(ctx, time.Second))
 	report, stall := run.Stop(), time.Duration(0)

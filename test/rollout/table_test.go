@@ -18,9 +18,6 @@ func newRow(e event, reports []load.Report) row {
 	r := row{event: e.name, ours: cell(reports[0]), control: "–", causes: "–"}
 	if len(reports) > 1 {
 		r.control = cell(reports[1])
-		if e.remark != "" {
-			r.control += ", " + e.remark
-		}
 	}
 	if causes := reports[0].Causes(); len(causes) > 0 {
 		r.causes = sentence(withoutAddresses(causes))
