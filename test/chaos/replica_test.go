@@ -76,7 +76,7 @@ func wrongClockReplica(ctx context.Context, s *shot) error {
 	if err := s.scale(ctx, 0); err != nil {
 		return err
 	}
-	if err := s.gone(ctx); err != nil {
+	if err := s.drained(ctx, 0); err != nil {
 		return err
 	}
 	alone := time.Now()

@@ -139,6 +139,10 @@ func shortLived(ctx context.Context, w *world) error {
 	if err := w.webhook.Configure(ctx, args...); err != nil {
 		return err
 	}
+	// A replica that drains rotates too, and by its own flags.
+	if err := w.ours.drained(ctx, replicas); err != nil {
+		return err
+	}
 	if err := w.ours.settle(ctx, patience); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (t *target) scale(ctx context.Context, n int) error {
 }
 
 // awaitScale returns when there are n replicas of the newest template, all Ready.
-// Others may still drain; see gone.
+// Others may still drain; see drained.
 func (t *target) awaitScale(ctx context.Context, n int32) error {
 	return until(ctx, patienceControl, func(ctx context.Context) error {
 		d, err := t.client.AppsV1().Deployments(t.namespace).Get(ctx, t.deployment, metav1.GetOptions{})
@@ -109,12 +109,12 @@ func (t *target) awaitScale(ctx context.Context, n int32) error {
 	})
 }
 
-// gone returns when no replica is left, not even one that drains.
-func (t *target) gone(ctx context.Context) error {
+// drained returns when n replicas are left, those that still drain included.
+func (t *target) drained(ctx context.Context, n int) error {
 	return until(ctx, time.Minute, func(ctx context.Context) error {
 		list, err := t.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
-		if err == nil && len(list.Items) > 0 {
-			err = fmt.Errorf("%d replicas are left, want none", len(list.Items))
+		if err == nil && len(list.Items) != n {
+			err = fmt.Errorf("%d replicas are left, want %d", len(list.Items), n)
 		}
 		return err
 	})
