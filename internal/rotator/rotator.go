@@ -189,8 +189,11 @@ func (r *Rotator) wake() {
 // to look again if nothing happens before.
 func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
 	from := r.cached
-	if r.memory.Load() == nil {
-		from = r.live // the first keyring is never chosen by a stale view
+	if r.memory.Load() == nil || r.trust.lost() {
+		// The first keyring is never chosen by a stale view; and a replica whose
+		// watch of the Secret broke (client-go waits up to 30 s before the next)
+		// may miss the keyring that the caBundle already tells of.
+		from = r.live
 	}
 	secret, err := r.secret(ctx, from)
 	if err != nil {

@@ -121,12 +121,19 @@ func (w *trustWatch) see(trusted bool, now time.Time) trustChange {
 	return trustSame
 }
 
-// wait is how long until see could have news.
+// lost reports whether trust is lost at the moment, said or not.
+func (w *trustWatch) lost() bool { return !w.lostAt.IsZero() }
+
+// wait is how long until see could have news: soon after a loss, when a live read
+// may end it, rarely once the loss has been said.
 func (w *trustWatch) wait() time.Duration {
-	if w.lostAt.IsZero() || w.said {
+	switch {
+	case !w.lost():
 		return sampleInterval
+	case w.said:
+		return trustPatience
 	}
-	return trustPatience
+	return 250 * time.Millisecond
 }
 
 // Ready is nil once this replica has proven that the apiserver can call it, and

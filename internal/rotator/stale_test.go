@@ -39,6 +39,46 @@ func TestTheFirstKeyringIsNotChosenByAStaleView(t *testing.T) {
 	}
 }
 
+// brokenWatch is a cache whose watch of the Secret stands still.
+type brokenWatch struct {
+	client.Reader // of the configuration
+	secrets       client.Reader
+}
+
+func (b brokenWatch) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+	if _, ok := obj.(*corev1.Secret); ok {
+		return b.secrets.Get(ctx, key, obj, opts...)
+	}
+	return b.Reader.Get(ctx, key, obj, opts...)
+}
+
+func TestAReplicaThatIsNoLongerTrustedReadsTheSecretLive(t *testing.T) {
+	f, all := readyFleet(t, 2)
+	behind := all[1]
+	f.freeze(behind)
+	behind.cached = brokenWatch{Reader: f.client, secrets: behind.cached}
+	f.change(func(s *corev1.Secret) {
+		s.Annotations[requestAnnotation] = encode(request{DistrustBefore: f.now.Add(time.Second)})
+	})
+	for range 6 { // the other replica replaces the CA within seconds
+		f.now = f.now.Add(2 * time.Second)
+		f.pass(all[0])
+		f.inject(all[0], nil)
+		f.pass(all[0])
+	}
+	wait := f.pass(behind)
+	if behind.serving.Load().Leaf.Equal(all[0].serving.Load().Leaf) {
+		t.Fatal("its cache is not behind: the test shows nothing")
+	}
+	if wait > time.Second {
+		t.Errorf("looks again after %s, want within a second", wait)
+	}
+	f.pass(behind)
+	if !behind.serving.Load().Leaf.Equal(all[0].serving.Load().Leaf) {
+		t.Error("still serves what nobody trusts")
+	}
+}
+
 func TestAPromotionReadsTheCABundleLive(t *testing.T) {
 	f, all := readyFleet(t, 1)
 	r := all[0]
