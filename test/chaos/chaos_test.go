@@ -41,7 +41,7 @@ func TestChaos(t *testing.T) {
 		if !filepath.IsAbs(file) {
 			file = w.webhook.Path(file)
 		}
-		check(t, writeTable(file, text))
+		check(t, writeTable(file, text, only.String() != ""))
 	}
 }
 

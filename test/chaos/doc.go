@@ -17,5 +17,6 @@
 //	CLUSTER_NAME  the cluster to use; one of that name is kept, others are removed
 //	CHAOS         "full" for everything
 //	CHAOS_ONLY    a regular expression: the scenarios to run
-//	CHAOS_TABLE   a file whose part between the markers becomes the table
+//	CHAOS_TABLE   a file whose part between the markers becomes the table; with
+//	              CHAOS_ONLY, those rows of it are replaced
 package chaos

@@ -20,7 +20,8 @@ const healLimit = 5 * time.Second
 // stalled: a repair that came too late, or nothing but timeouts of calls.
 func (sc scenario) blamesMachine(s *shot) bool {
 	if sc.bundle {
-		return s.refusedUntil() > bundleLimit
+		after, ok := s.bundleAfter()
+		return ok && max(after, s.refusedUntil()) > bundleLimit
 	}
 	if sc.heals && s.report.Lost() == 0 {
 		after, ok := s.wholeAfter()
@@ -45,6 +46,9 @@ func (w *world) judge(ctx context.Context, t *testing.T, sc scenario, s *shot) {
 	case sc.bundle:
 		if after := s.refusedUntil(); after > bundleLimit {
 			t.Errorf("creations were refused until %v after the damage, want at most %v", after, bundleLimit)
+		}
+		if after, ok := s.bundleAfter(); !ok || after > bundleLimit {
+			t.Errorf("the caBundle was back: %v, after %v; want within %v", ok, after, bundleLimit)
 		}
 	case sc.kills:
 		for cause, n := range s.unexplained() {
@@ -160,6 +164,7 @@ func TestBlamesMachine(t *testing.T) {
 		return load.Report{Samples: []load.Sample{{Start: hit.Add(after), Outcome: load.Refused, Cause: cause}}}
 	}
 	seen := &recorder{versions: []version{
+		{kind: "configuration", at: hit}, {kind: "configuration", at: hit.Add(time.Second / 10), bundle: "b"},
 		{kind: "Secret", at: hit, deleted: true}, {kind: "Secret", at: hit.Add(time.Second), keyring: keyring{signer: "a"}},
 	}}
 	for name, tc := range map[string]struct {
@@ -175,7 +180,7 @@ func TestBlamesMachine(t *testing.T) {
 		"a Secret repaired in time":          {scenario{heals: true}, load.Report{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := tc.sc.blamesMachine(&shot{target: &target{seen: seen}, before: "a", hit: hit, report: tc.report}); got != tc.want {
+			if got := tc.sc.blamesMachine(&shot{target: &target{seen: seen}, before: "a", bundle: "b", hit: hit, report: tc.report}); got != tc.want {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})

@@ -142,7 +142,7 @@ func (w *world) aim(ctx context.Context, sc scenario) ([]*shot, error) {
 		}
 	}
 	for _, s := range shots {
-		s.before, s.begin = s.seen.signer(), time.Now()
+		s.before, s.bundle, s.begin = s.seen.signer(), s.seen.newest("configuration").bundle, time.Now()
 	}
 	var err error
 	shots[0].forbidden, err = w.forbidden(ctx)

@@ -26,6 +26,8 @@ type version struct {
 	// whole is nil for a Secret that is whole; keyring is then what it holds.
 	whole   error
 	keyring keyring
+	// bundle is the caBundle of a configuration.
+	bundle string
 	// step is the last step of a rotation by the Secret's annotation.
 	step string
 	// by is the field manager of the newest change, to the second.
@@ -98,6 +100,9 @@ func (r *recorder) add(kind string, obj any, deleted bool) {
 		var rotation struct{ Step string }
 		_ = json.Unmarshal([]byte(secret.Annotations["sts-webhook.custom-system/rotation"]), &rotation) // none is no step
 		v.step = rotation.Step
+	}
+	if config, ok := obj.(*admissionv1.MutatingWebhookConfiguration); ok && !deleted {
+		v.bundle = string(bundleOf(config))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,10 +188,13 @@ func (r *recorder) signers(t time.Time) int {
 }
 
 // signer is the one that signs now; empty when the Secret is not whole.
-func (r *recorder) signer() string {
-	versions, _ := r.after(time.Time{}, "Secret")
+func (r *recorder) signer() string { return r.newest("Secret").keyring.signer }
+
+// newest is the version of now; the zero version when there never was one.
+func (r *recorder) newest(kind string) version {
+	versions, _ := r.after(time.Time{}, kind)
 	if len(versions) == 0 {
-		return ""
+		return version{}
 	}
-	return versions[len(versions)-1].keyring.signer
+	return versions[len(versions)-1]
 }

@@ -20,9 +20,10 @@ type shot struct {
 	world *world
 	// begin is when all was well, hit when the (last) damage was done.
 	begin, hit time.Time
-	// before is the signing CA before the event, forbidden the number of requests
+	// before is the signing CA before the event, bundle the caBundle, forbidden the number of requests
 	// of our replicas that had been answered with 403.
 	before    string
+	bundle    string
 	forbidden float64
 	// kills are the times at which replicas were killed.
 	kills []time.Time
@@ -147,6 +148,17 @@ func (s *shot) wholeAfter() (time.Duration, bool) {
 			return v.at.Sub(s.hit), true
 		}
 		damaged = damaged || !good
+	}
+	return 0, false
+}
+
+// bundleAfter is how long the caBundle was another one; false when it still is.
+func (s *shot) bundleAfter() (time.Duration, bool) {
+	versions, _ := s.seen.after(s.hit, "configuration")
+	for i, v := range versions {
+		if i > 0 && !v.deleted && v.bundle == s.bundle {
+			return v.at.Sub(s.hit), true
+		}
 	}
 	return 0, false
 }

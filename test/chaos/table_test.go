@@ -28,6 +28,9 @@ func (w *world) row(t *testing.T, sc scenario, shots []*shot) row {
 	}
 	secret, configuration := s.fleetWrites()
 	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", secret+configuration-s.writes))
+	if after, ok := s.bundleAfter(); ok && sc.bundle {
+		s.remark("caBundle back after %.2f s", after.Seconds())
+	}
 	if len(shots) > 1 {
 		control := shots[1]
 		r.control = figure(control.report)
@@ -96,11 +99,41 @@ func replaceTable(document []byte, table string) ([]byte, error) {
 	return bytes.Join([][]byte{before, []byte(table), after}, nil), nil
 }
 
-// writeTable writes the table into a file.
-func writeTable(name, text string) error {
+// withRows returns the document with those rows replaced that text holds too, by
+// their first column.
+func withRows(document, text string) string {
+	rows := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name := firstColumn(line); name != "" {
+			rows[name] = line
+		}
+	}
+	var b strings.Builder
+	for line := range strings.Lines(document) {
+		if row, again := rows[firstColumn(line)]; again {
+			line = row
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// firstColumn is the name of a row; empty for a line that is none.
+func firstColumn(line string) string {
+	if columns := strings.Split(line, "|"); len(columns) > 2 && columns[0] == "" {
+		return strings.TrimSpace(columns[1])
+	}
+	return ""
+}
+
+// writeTable writes the table, or some rows of it, into a file.
+func writeTable(name, text string, some bool) error {
 	document, err := os.ReadFile(name)
 	if err != nil {
 		return err
+	}
+	if some {
+		return os.WriteFile(name, []byte(withRows(string(document), text)), 0o644)
 	}
 	document, err = replaceTable(document, tableBegin+"\n"+text+"\n"+tableEnd)
 	if err != nil {
@@ -120,6 +153,9 @@ func TestTable(t *testing.T) {
 	got, err := replaceTable([]byte("above\n"+tableBegin+"old\n"+tableEnd+"below\n"), "new\n")
 	if err != nil || string(got) != "above\nnew\nbelow\n" {
 		t.Errorf("got %q, %v", got, err)
+	}
+	if got := withRows("| s |\n|---|\n| a | 1 |\n| b | 2 |\ntext | a |\n", "| s |\n|---|\n| b | 3 |\n"); got != "| s |\n|---|\n| a | 1 |\n| b | 3 |\ntext | a |\n" {
+		t.Errorf("with another row b: got\n%s", got)
 	}
 	if _, err := replaceTable([]byte("no markers"), "new"); err == nil {
 		t.Error("a document without markers: want an error")
