@@ -220,6 +220,7 @@ func (r *Rotator) carryOut(ctx context.Context, next action, s state, seen obser
 func (r *Rotator) remember(k *keyring) {
 	r.memory.Store(k)
 	r.loop.cutOff = false
+	clear(r.loop.strayed) // the peers need time to serve k before an old CA goes
 	r.metrics.expiry.WithLabelValues("ca").Set(float64(k.trusted[0].expires.Unix()))
 }
 

@@ -61,7 +61,7 @@ type bundle struct {
 	matches      bool      // it is memory's ca.crt
 	trustsMemory bool      // it verifies what memory's CA signs, directly or by a bridge
 	trustsSecret bool      // the same for the Secret's CA
-	since        time.Time // since when a caBundle of this configuration does not match
+	since        time.Time // since when a caBundle of this configuration does not match memory as it is
 	heldUntil    time.Time // a write of the configuration failed: none before this time
 }
 
