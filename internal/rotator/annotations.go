@@ -59,8 +59,13 @@ func parseRecord(text string) record {
 	return r
 }
 
-// newer reports whether a build with a higher format number wrote r.
-func (r record) newer() bool { return r.Format > ownFormat() }
+// tooNew is an error if a build with a higher format number wrote r.
+func (r record) tooNew() error {
+	if r.Format <= ownFormat() {
+		return nil
+	}
+	return fmt.Errorf("its record has format %d, this build writes %s", r.Format, recordFormat)
+}
 
 // request is what an operator asks for. The zero value asks for nothing.
 type request struct {

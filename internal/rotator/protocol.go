@@ -244,7 +244,7 @@ func replaceAt(created, expires time.Time, life time.Duration, now time.Time) ti
 
 // afterNewer leaves a write to replicas of a newer build, if there are any.
 func (s state) afterNewer(k kind) action {
-	if (s.newer || s.memory.record.newer()) && !s.waited() {
+	if (s.newer || s.memory.record.tooNew() != nil) && !s.waited() {
 		return s.wait()
 	}
 	return action{kind: k}
