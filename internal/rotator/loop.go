@@ -188,17 +188,19 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 		}
 	}
 	memory := r.memory.Load()
-	if step == restore {
-		if err = r.cluster.updateSecret(ctx, secret, memory); err == nil {
-			r.repaired(secretIndex, "SecretRestored", "Secret "+SecretName, damage(seen, s), secret, "data", recordAnnotation)
-		}
-		return r.wrote(ctx, secretIndex, step, err)
+	k := memory // byte for byte, if that will do
+	if step != restore || s.outbids() {
+		k, err = r.issuer.after(memory, record{Generation: s.nextGeneration(), Step: step, Request: s.requestAfter(step)}, s.now)
 	}
-	k, err := r.issuer.after(memory, record{Generation: s.nextGeneration(), Step: step, Request: s.requestAfter(step)}, s.now)
 	if err == nil {
 		err = r.cluster.updateSecret(ctx, secret, k)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case step == restore:
+		r.remember(k)
+		r.repaired(secretIndex, "SecretRestored", "Secret "+SecretName, damage(seen, s), secret, "data", recordAnnotation)
+	default:
 		r.remember(k)
 		signer := k.trusted[0]
 		r.log.Info("took a step of the certificate life cycle", "step", step, "generation", k.record.Generation, "signer", signer.id, "request", k.record.Request)
