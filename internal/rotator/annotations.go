@@ -21,6 +21,7 @@ import (
 const (
 	recordAnnotation  = "sts-webhook.custom-system/rotation" // what was done last, by a replica
 	requestAnnotation = "sts-webhook.custom-system/rotate"   // what an operator asks for
+	reportAnnotation  = "sts-webhook.custom-system/reported" // when it was reported that an object is repaired again and again
 )
 
 // recordFormat is the number of the format that this build writes. It is a

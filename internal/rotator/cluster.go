@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -148,10 +149,37 @@ func (c *cluster) updateSecret(ctx context.Context, secret *corev1.Secret, k *ke
 	if q, err := parseRequest(updated.Annotations[requestAnnotation]); err == nil && q.ID == k.record.Request {
 		delete(updated.Annotations, requestAnnotation)
 	}
-	if err := c.writer.Update(ctx, updated, client.FieldOwner(fieldOwner)); err != nil {
+	return c.update(ctx, updated, secret)
+}
+
+// update writes the changed copy of secret, and makes secret what is stored now.
+func (c *cluster) update(ctx context.Context, changed, secret *corev1.Secret) error {
+	if err := c.writer.Update(ctx, changed, client.FieldOwner(fieldOwner)); err != nil {
 		return fmt.Errorf("update Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
+	*secret = *changed
 	return nil
+}
+
+// claimReport lets one replica of the fleet report about object: the Secret says
+// when that was done last. It fails for the others.
+func (c *cluster) claimReport(ctx context.Context, secret *corev1.Secret, object string, now time.Time) error {
+	if secret == nil {
+		return nil
+	}
+	claimed := secret.DeepCopy()
+	reports := map[string]time.Time{}
+	_ = json.Unmarshal([]byte(claimed.Annotations[reportAnnotation]), &reports) // damaged: nobody has reported
+	if last := reports[object]; now.Sub(last).Abs() <= recursWithin {
+		return fmt.Errorf("it was reported at %s", last.Format(time.RFC3339))
+	}
+	reports[object] = now.UTC().Round(time.Second)
+	metav1.SetMetaDataAnnotation(&claimed.ObjectMeta, reportAnnotation, encode(reports))
+	err := c.update(ctx, claimed, secret)
+	if apierrors.IsConflict(err) {
+		return err
+	}
+	return nil // when nothing can be written, reporting twice is better than not at all
 }
 
 // updateBundles makes our entries of config hold bundle, if config still is the version given.

@@ -131,6 +131,7 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		}
 		if matches && len(entries) > 0 {
 			l.matched[i] = memory.bundle()
+			r.clearFailures(i)
 		}
 		for _, e := range entries {
 			cas := bundleCAs(e.bundle)
@@ -173,6 +174,7 @@ func (r *Rotator) carryOut(ctx context.Context, next action, s state, seen obser
 func (r *Rotator) remember(k *keyring) {
 	r.memory.Store(k)
 	r.loop.cutOff = false
+	r.clearFailures(secretIndex)
 	clear(r.loop.strayed) // the peers need time to serve k before an old CA goes
 	r.metrics.expiry.WithLabelValues("ca").Set(float64(k.trusted[0].expires.Unix()))
 }
@@ -187,7 +189,7 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 			return r.wrote(ctx, secretIndex, step, err)
 		}
 	}
-	memory := r.memory.Load()
+	memory, manager := r.memory.Load(), lastManager(secret, "data", recordAnnotation)
 	k := memory // byte for byte, if that will do
 	if step != restore || s.outbids() {
 		k, err = r.issuer.after(memory, record{Generation: s.nextGeneration(), Step: step, Request: s.requestAfter(step)}, s.now)
@@ -199,7 +201,7 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 	case err != nil:
 	case step == restore:
 		r.remember(k)
-		r.repaired(secretIndex, "SecretRestored", "Secret "+SecretName, damage(seen, s), secret, "data", recordAnnotation)
+		r.repaired(ctx, secretIndex, "SecretRestored", damage(seen, s), manager, secret)
 	default:
 		r.remember(k)
 		signer := k.trusted[0]
@@ -243,7 +245,7 @@ func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.
 			case len(bundleCAs(entries[i].bundle)) == 0:
 				cause = causeBundleDamaged
 			}
-			r.repaired(index, "CABundleRepaired", "the caBundle of "+configurations[index].String(), cause, config, "caBundle")
+			r.repaired(ctx, index, "CABundleRepaired", cause, lastManager(config, "caBundle"), seen.secret)
 		}
 	}
 	return r.wrote(ctx, index, inject, err)

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // EventKind says what an Event is about.
@@ -183,15 +183,10 @@ type writeState struct {
 // wrote notes the result of a write and returns when to look again.
 func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.Duration {
 	w, now := r.loop.writes[index], r.clock.Now()
-	object := "Secret " + SecretName
-	if index != secretIndex {
-		object = configurations[index].String()
-	}
 	result, again := "success", time.Duration(0)
 	switch {
 	case err == nil:
-		w.failures, w.heldUntil = 0, time.Time{}
-		r.note(cannotWrite, object, nil)
+		r.clearFailures(index)
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return 0 // the process ends
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && k != create:
@@ -200,11 +195,26 @@ func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.
 		if w.failures++; w.failures == 1 {
 			w.since = now
 		}
-		r.note(cannotWrite, object, fmt.Errorf("%s: %w", k, err))
+		r.note(cannotWrite, objectName(index), fmt.Errorf("%s: %w", k, err))
 		result, again = "error", min(writeRetryFirst<<min(w.failures-1, 10), writeRetryLast)
 		w.heldUntil = now.Add(again)
 	}
 	r.metrics.steps.WithLabelValues(string(k), result).Inc()
+	r.publishOverdue()
+	return again
+}
+
+// clearFailures notes that an object was written, by us or by somebody else, or
+// need not be written any more.
+func (r *Rotator) clearFailures(index int) {
+	if w := r.loop.writes[index]; w.failures > 0 {
+		w.failures, w.heldUntil = 0, time.Time{}
+		r.note(cannotWrite, objectName(index), nil)
+		r.publishOverdue()
+	}
+}
+
+func (r *Rotator) publishOverdue() {
 	first := int64(0)
 	for _, w := range r.loop.writes {
 		if since := w.since.UnixNano(); w.failures > 0 && (first == 0 || since < first) {
@@ -212,7 +222,13 @@ func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.
 		}
 	}
 	r.overdue.Store(first)
-	return again
+}
+
+func objectName(index int) string {
+	if index == secretIndex {
+		return "Secret " + SecretName
+	}
+	return configurations[index].String()
 }
 
 const (
@@ -222,23 +238,29 @@ const (
 	recursWithin = 10 * time.Minute
 )
 
-// repaired counts and reports a repair of obj, or that it is needed again and again.
-func (r *Rotator) repaired(index int, reason, what, cause string, obj client.Object, fields ...string) {
-	w, now, manager := r.loop.writes[index], r.clock.Now(), lastManager(obj, fields...)
+// repaired counts and reports the repair of what a field manager wrote, or that it is needed again and again.
+func (r *Rotator) repaired(ctx context.Context, index int, reason, cause, manager string, secret *corev1.Secret) {
+	w, now, object := r.loop.writes[index], r.clock.Now(), objectName(index)
 	if now.Sub(w.repairedAt) > recursWithin {
-		w.repairs, w.reportedAt = 0, time.Time{}
+		w.repairs = 0
 	}
 	w.repairs, w.repairedAt = w.repairs+1, now
 	r.metrics.repairs.WithLabelValues(cause).Inc()
-	r.log.Info("repaired", "object", what, "cause", cause, "manager", manager)
-	switch {
-	case w.repairs < recurs:
-		r.report(EventCertificate, reason, fmt.Sprintf("%s was %s (field manager: %s); repaired", what, cause, manager))
-	case now.Sub(w.reportedAt) > recursWithin:
-		w.reportedAt = now
-		err := fmt.Errorf("%s was repaired %d times, the last time because it was %s; the field manager that changed it last is %q: stop it from writing there",
-			what, w.repairs, cause, manager)
-		r.log.Error(err, "repaired again and again", "object", what, "manager", manager, "count", w.repairs)
-		r.report(EventCertificate, "RepairRecurs", err.Error())
+	r.log.Info("repaired", "object", object, "cause", cause, "manager", manager)
+	if w.repairs < recurs {
+		r.report(EventCertificate, reason, fmt.Sprintf("%s was %s (field manager: %s); repaired", object, cause, manager))
+		return
 	}
+	if now.Sub(w.reportedAt) <= recursWithin {
+		return
+	}
+	w.reportedAt = now
+	if err := r.cluster.claimReport(ctx, secret, object, now); err != nil {
+		r.log.V(1).Info("not reporting that a repair recurs", "cause", err.Error())
+		return
+	}
+	err := fmt.Errorf("%s was repaired %d times by this replica, the last time because it was %s; the field manager that changed it last is %q: stop it from writing there",
+		object, w.repairs, cause, manager)
+	r.log.Error(err, "repaired again and again", "object", object, "manager", manager, "count", w.repairs)
+	r.report(EventCertificate, "RepairRecurs", err.Error())
 }
