@@ -32,7 +32,7 @@ const (
 	peerTimeout = 5 * time.Second
 	// injectDelay is how long a caBundle that still verifies us stays as it is, so
 	// that every replica serves the new chain before an old CA goes.
-	injectDelay = 300 * time.Millisecond
+	injectDelay = 500 * time.Millisecond
 	// maxJump bounds how many generations a replica can have missed; a larger
 	// difference is damage.
 	maxJump = 1 << 20
