@@ -59,8 +59,8 @@ func parseRecord(text string) record {
 	return r
 }
 
-// newer reports whether a build with a higher format number wrote r.
-func (r record) newer() bool { return r.Format > ownFormat() }
+// newer reports whether a build with a higher format number than this wrote r.
+func (r record) newer(format int) bool { return r.Format > format }
 
 // request is what an operator asks for. The zero value asks for nothing.
 type request struct {

@@ -66,11 +66,12 @@ func (p Policy) Validate() error {
 type issuer struct {
 	policy  Policy
 	dnsName string
+	format  int                     // of the records
 	maker   certrotator.CertRotator // of every CA
 }
 
 func newIssuer(p Policy, dnsName string) issuer {
-	return issuer{p, dnsName, certrotator.CertRotator{CAName: caName, CAOrganization: ServiceName}}
+	return issuer{p, dnsName, ownFormat(), certrotator.CertRotator{CAName: caName, CAOrganization: ServiceName}}
 }
 
 // after returns what follows k by the step of rec; k is nil for create. The result
@@ -80,7 +81,7 @@ func (i issuer) after(k *keyring, rec record, now time.Time) (*keyring, error) {
 	if k != nil {
 		data, trusted = maps.Clone(k.data), k.cas
 	}
-	rec.Format = ownFormat()
+	rec.Format = i.format
 	step, err := rec.Step, error(nil)
 	switch step {
 	case create, rotate, distrust:

@@ -126,7 +126,7 @@ func (r *Rotator) unreadable(ctx context.Context, err error) time.Duration {
 func (r *Rotator) state(seen observation) (state, *keyring) {
 	memory, now, l := r.memory.Load(), r.clock.Now(), &r.loop
 	// Times are bounded: the apiserver's time may be found to be earlier than it seemed.
-	s := state{now: now, policy: r.opts.Policy, cutOff: l.cutOff, blank: true, waitSince: earlier(l.waitSince, now)}
+	s := state{now: now, policy: r.opts.Policy, format: r.issuer.format, cutOff: l.cutOff, blank: true, waitSince: earlier(l.waitSince, now)}
 	s.secretHeldUntil = earlier(l.writes[secretIndex].heldUntil, now.Add(writeRetryLast))
 	if memory != nil {
 		s.memory = &memory.summary
@@ -138,7 +138,7 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 			s.secret, s.continues = &held.summary, memory != nil && held.certifiedBy(memory.cas)
 		}
 		rec := parseRecord(seen.secret.Annotations[recordAnnotation])
-		s.blank, s.newer = len(pick(seen.secret.Data)) == 0, rec.newer()
+		s.blank, s.newer = len(pick(seen.secret.Data)) == 0, rec.newer(r.issuer.format)
 		r.noteFormat(rec)
 		s.request, err = parseRequest(seen.secret.Annotations[requestAnnotation])
 		r.say(badRequest, err)
@@ -171,8 +171,8 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 // noteFormat logs that a newer build keeps the Secret.
 func (r *Rotator) noteFormat(rec record) {
 	var err error
-	if rec.newer() {
-		err = fmt.Errorf("its record has format %d, this build writes %s", rec.Format, recordFormat)
+	if rec.newer(r.issuer.format) {
+		err = fmt.Errorf("its record has format %d, this build writes %d", rec.Format, r.issuer.format)
 	}
 	if r.changed(newerFormat, err) && err != nil {
 		r.log.Info(newerFormat, "cause", err.Error())

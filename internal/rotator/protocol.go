@@ -69,6 +69,7 @@ type bundle struct {
 type state struct {
 	now    time.Time // the apiserver's time
 	policy Policy
+	format int      // of the records that this build writes
 	memory *summary // what this replica serves and defends; nil: nothing yet
 	// cutOff: this replica has not heard from the apiserver for a while, and has
 	// not seen since that the fleet still is where it left it.
@@ -244,7 +245,7 @@ func replaceAt(created, expires time.Time, life time.Duration, now time.Time) ti
 
 // afterNewer leaves a write to replicas of a newer build, if there are any.
 func (s state) afterNewer(k kind) action {
-	if (s.newer || s.memory.record.newer()) && !s.waited() {
+	if (s.newer || s.memory.record.newer(s.format)) && !s.waited() {
 		return s.wait()
 	}
 	return action{kind: k}
