@@ -143,6 +143,11 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		s.request, err = parseRequest(seen.secret.Annotations[requestAnnotation])
 		r.say(badRequest, err)
 	}
+	if memory != nil && held != nil && held.digest == memory.digest {
+		if _, due := nextStep(memory.summary, s.request, s.policy, now); now.Before(due) {
+			r.writeDone(secretIndex)
+		}
+	}
 	for i, config := range seen.configs {
 		entries := entriesOf(config, r.opts.Namespace)
 		r.noteConfiguration(configurations[i], len(entries) > 0)
@@ -155,6 +160,7 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		}
 		if matches && len(entries) > 0 {
 			l.matched[i] = memory.bundle()
+			r.writeDone(i)
 		}
 		for _, e := range entries {
 			cas := bundleCAs(e.bundle)

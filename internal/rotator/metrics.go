@@ -144,19 +144,12 @@ type writeState struct {
 // wrote notes the result of a write and returns when to look again. A failure is
 // logged when its cause is new, and reported when it lasts.
 func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.Duration {
-	w, condition := r.loop.writes[index], "cannot write Secret "+SecretName
-	if index != secretIndex {
-		condition = "cannot write " + configurations[index].String()
-	}
+	w, condition := r.loop.writes[index], cannotWrite(index)
 	defer r.noteOverdue()
 	switch {
 	case err == nil:
 		r.metrics.tried(k, nil)
-		r.say(condition, nil)
-		if w.failures >= reportAfter {
-			r.report(EventCertificate, "WriteSucceeded", "resolved: "+condition)
-		}
-		w.failures, w.heldUntil = 0, time.Time{}
+		r.writeDone(index)
 		return 0
 	case lostRace(err):
 		r.metrics.tried(k, err)
@@ -177,6 +170,25 @@ func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.
 	wait := min(writeRetryFirst<<min(w.failures-1, 10), writeRetryLast)
 	w.heldUntil = now.Add(wait)
 	return wait
+}
+
+// writeDone notes that nothing is left to write, whoever wrote it.
+func (r *Rotator) writeDone(index int) {
+	w := r.loop.writes[index]
+	r.say(cannotWrite(index), nil)
+	if w.failures >= reportAfter {
+		r.report(EventCertificate, "WriteSucceeded", "resolved: "+cannotWrite(index))
+	}
+	w.failures, w.heldUntil = 0, time.Time{}
+	r.noteOverdue()
+}
+
+// cannotWrite is the condition that a write of this object fails.
+func cannotWrite(index int) string {
+	if index == secretIndex {
+		return "cannot write Secret " + SecretName
+	}
+	return "cannot write " + configurations[index].String()
 }
 
 // noteOverdue publishes since when a write has been failing.
