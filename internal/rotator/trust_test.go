@@ -15,11 +15,20 @@ import (
 // trusted by every apiserver that lags at most --ca-overlap behind.
 type trustChecker struct {
 	fleet    *fleet
+	overlap  time.Duration
 	mu       sync.Mutex // guards what follows
 	bundles  map[*version][]byte
 	proven   map[proof]time.Time // until when, by bundle and certificate
+	calm     map[*replica]calm
 	checks   int
 	failures int
+}
+
+// calm is what was found for one replica; it holds until something changes.
+type calm struct {
+	cert     *tls.Certificate
+	versions int // of the cluster
+	until    time.Time
 }
 
 type proof struct {
@@ -32,8 +41,8 @@ const reconnects = 10 * time.Second
 
 // check is called after each change and by every tick of watch.
 func (c *trustChecker) check() {
-	f, now := c.fleet, c.fleet.now()
-	recent := f.recent(configPath, now.Add(-f.policy.CAOverlap))
+	f, now, versions := c.fleet, c.fleet.now(), c.fleet.versions()
+	recent := sync.OnceValue(func() []*version { return f.recent(configPath, now.Add(-c.overlap)) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range f.running() {
@@ -45,9 +54,17 @@ func (c *trustChecker) check() {
 			f.t.Errorf("%s is Ready and has no certificate: %v", p.name, err)
 			continue
 		}
-		for _, v := range recent {
-			c.checks++
-			if v.exempt || c.trusts(v, cert, now) {
+		c.checks++
+		if last := c.calm[p]; last.cert == cert && last.versions == versions && now.Before(last.until) {
+			continue
+		}
+		found := calm{cert, versions, now.Add(c.overlap)}
+		for _, v := range recent() {
+			if v.exempt {
+				continue
+			}
+			until := c.trustedUntil(v, cert, now)
+			if found.until = earlier(found.until, until); now.Before(until) {
 				continue
 			}
 			if c.failures++; c.failures <= 3 {
@@ -55,14 +72,18 @@ func (c *trustChecker) check() {
 					time.Since(epoch), p.name, v.number, now.Sub(v.at), v.writer)
 			}
 		}
+		if c.calm == nil {
+			c.calm = map[*replica]calm{}
+		}
+		c.calm[p] = found
 	}
 }
 
-// trusts verifies as kube-apiserver does. It does so once for each pair and then knows until when.
-func (c *trustChecker) trusts(v *version, cert *tls.Certificate, now time.Time) bool {
+// trustedUntil verifies as kube-apiserver does, once for each pair.
+func (c *trustChecker) trustedUntil(v *version, cert *tls.Certificate, now time.Time) time.Time {
 	pair := proof{v, cert}
-	if now.Before(c.proven[pair]) {
-		return true
+	if until := c.proven[pair]; now.Before(until) {
+		return until
 	}
 	if c.proven == nil {
 		c.proven, c.bundles = map[proof]time.Time{}, map[*version][]byte{}
@@ -74,9 +95,11 @@ func (c *trustChecker) trusts(v *version, cert *tls.Certificate, now time.Time) 
 		}
 		c.bundles[v] = config.Webhooks[0].ClientConfig.CABundle
 	}
-	until := verifiedUntil(c.bundles[v], cert, now)
-	c.proven[pair] = until
-	return now.Before(until)
+	if !slices.ContainsFunc(bundleCAs(c.bundles[v]), func(ca *x509.Certificate) bool { return valid(ca, now) }) {
+		return now.Add(c.overlap) // every CA in it has expired: nobody can be trusted by it
+	}
+	c.proven[pair] = verifiedUntil(c.bundles[v], cert, now)
+	return c.proven[pair]
 }
 
 // verifiedUntil is how long an apiserver that holds bundle accepts cert; zero if it does not.
