@@ -65,12 +65,12 @@ func (r record) laterThan(o record) bool {
 	return r.Generation != 0 && (o.Generation == 0 || int32(r.Generation-o.Generation) > 0)
 }
 
-// tooNew is an error if a build with a higher format number wrote r.
-func (r record) tooNew() error {
-	if r.Format <= ownFormat() {
+// tooNew is an error if a build with a higher format number than this wrote r.
+func (r record) tooNew(format int) error {
+	if r.Format <= format {
 		return nil
 	}
-	return fmt.Errorf("its record has format %d, this build writes %s", r.Format, recordFormat)
+	return fmt.Errorf("its record has format %d, this build writes %d", r.Format, format)
 }
 
 // request is what an operator asks for. The zero value asks for nothing.
