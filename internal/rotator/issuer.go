@@ -103,7 +103,7 @@ func (i issuer) after(k *keyring, rec record, now time.Time) (*keyring, error) {
 	secret := &corev1.Secret{Data: data}
 	secret.Annotations = map[string]string{recordAnnotation: encode(rec)}
 	next, err := parseKeyring(secret, i.dnsName)
-	if err == nil && next.serving == nil {
+	if err == nil && next.serving == nil && step != restore { // renew comes next
 		err = next.parseServing(i.dnsName)
 	}
 	if err != nil {

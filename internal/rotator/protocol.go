@@ -159,10 +159,10 @@ func (s state) bundlesAgree() bool {
 }
 
 // superseded reports whether the Secret is a later state of what we remember. A CA
-// that has ended cannot vouch for the next one, and nobody verifies by it, so it is
-// not defended.
+// that has ended is not defended: nobody verifies by it, and its bridge is gone
+// after one more step.
 func (s state) superseded() bool {
-	return s.secret != nil && s.secret.hasLeaf() && s.secret.record.laterThan(s.memory.record) &&
+	return s.secret != nil && (s.secret.hasLeaf() || !s.memory.hasLeaf()) && s.secret.record.laterThan(s.memory.record) &&
 		(s.continues || s.bundlesAgree() || !s.now.Before(s.memory.trusted[0].expires))
 }
 
