@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,7 +51,8 @@ func ownFormat() int {
 // with this one: format and generation.
 func parseRecord(text string) record {
 	var r record
-	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Format < 1 {
+	err := json.Unmarshal([]byte(text), &r) // of fields with other types the rest is read
+	if _, other := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !other || r.Format < 1 {
 		return record{}
 	}
 	return r

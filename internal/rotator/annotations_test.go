@@ -20,11 +20,11 @@ func TestParseRecord(t *testing.T) {
 		"null":                             {`null`, record{}},
 		"no format":                        {`{"generation":7}`, record{}},
 		"a negative format":                {`{"format":-1,"generation":7}`, record{}},
-		"a negative generation":            {`{"format":1,"generation":-7}`, record{}},
-		"a generation that is too large":   {`{"format":1,"generation":4294967296}`, record{}},
-		"a generation that is no number":   {`{"format":1,"generation":"7"}`, record{}},
-		"a generation with a fraction":     {`{"format":1,"generation":7.5}`, record{}},
-		"a request that is no text":        {`{"format":1,"generation":7,"request":7}`, record{}},
+		"a negative generation":            {`{"format":1,"generation":-7}`, record{Format: 1}},
+		"a generation that is too large":   {`{"format":1,"generation":4294967296}`, record{Format: 1}},
+		"a generation that is no number":   {`{"format":1,"generation":"7"}`, record{Format: 1}},
+		"a generation with a fraction":     {`{"format":1,"generation":7.5}`, record{Format: 1}},
+		"a field of another type":          {`{"format":2,"generation":7,"request":7,"step":"x"}`, record{Format: 2, Generation: 7, Step: "x"}},
 		"no generation: older than others": {`{"format":1}`, record{Format: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {

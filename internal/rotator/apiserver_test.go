@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,8 +42,8 @@ type version struct {
 	path   string
 	event  string // ADDED, MODIFIED or DELETED
 	json   []byte
-	writer string // the name of the link; empty for the test itself
-	exempt bool   // the test damaged it: nobody has to be trusted by it
+	writer string      // the name of the link; empty for the test itself
+	exempt atomic.Bool // the test damaged it: nobody has to be trusted by it
 }
 
 type owner struct {
@@ -178,7 +179,8 @@ func (a *apiServer) store(key, manager, writer string, exempt bool, change func(
 	if exists && bytes.Equal(encodeJSON(old), encodeJSON(obj)) {
 		return nil, answer(http.StatusOK, old) // nothing changes, so there is no new version
 	}
-	next := &version{number: int64(len(a.log) + 1), at: a.now(), path: key, event: "ADDED", writer: writer, exempt: exempt}
+	next := &version{number: int64(len(a.log) + 1), at: a.now(), path: key, event: "ADDED", writer: writer}
+	next.exempt.Store(exempt)
 	meta["resourceVersion"] = strconv.FormatInt(next.number, 10)
 	meta["managedFields"] = a.own(key, manager, old, obj)
 	next.json = encodeJSON(obj)

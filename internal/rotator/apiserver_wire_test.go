@@ -108,10 +108,15 @@ func refused(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 443}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
-// hanging is an apiserver that never answers.
+// hanging is an apiserver that never answers. The client's transport gives up after
+// 45 seconds without an answer to a ping.
 func hanging(req *http.Request) (*http.Response, error) {
-	<-req.Context().Done()
-	return nil, req.Context().Err()
+	select {
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	case <-time.After(45 * time.Second):
+		return nil, errors.New("http2: client connection lost")
+	}
 }
 
 func forbidden(req *http.Request) (*http.Response, error) {

@@ -163,7 +163,7 @@ func (a *apiServer) delete(key string) {
 		return
 	}
 	obj := decode(a.log[i].json)
-	v := &version{number: int64(len(a.log) + 1), at: a.now(), path: key, event: "DELETED", exempt: true}
+	v := &version{number: int64(len(a.log) + 1), at: a.now(), path: key, event: "DELETED"}
 	obj["metadata"].(map[string]any)["resourceVersion"] = fmt.Sprint(v.number)
 	v.json, a.log[i].until = encodeJSON(obj), v.at
 	a.append(v)
@@ -384,7 +384,7 @@ func (a *apiServer) record() record { return parseRecord(a.secret().Annotations[
 func (a *apiServer) exempt(yes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.log[len(a.log)-1].exempt = yes
+	a.log[len(a.log)-1].exempt.Store(yes)
 }
 
 func damageLeaf(s *corev1.Secret) { s.Data[keyKey] = []byte("junk") }

@@ -36,8 +36,9 @@ type proof struct {
 	cert    *tls.Certificate
 }
 
-// reconnects is how long a replica may take to see what it has missed.
-const reconnects = 10 * time.Second
+// reconnects is how long a replica may take to see what it has missed: client-go waits
+// that long before it watches again.
+const reconnects = 30 * time.Second
 
 // check is called after each change and by every tick of watch.
 func (c *trustChecker) check() {
@@ -60,7 +61,7 @@ func (c *trustChecker) check() {
 		}
 		found := calm{cert, versions, now.Add(c.overlap)}
 		for _, v := range recent() {
-			if v.exempt {
+			if v.exempt.Load() {
 				continue
 			}
 			until := c.trustedUntil(v, cert, now)
@@ -177,7 +178,7 @@ func (a *apiServer) forgive() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, v := range a.log {
-		v.exempt = true
+		v.exempt.Store(true)
 	}
 }
 

@@ -24,6 +24,8 @@ func inBubble(t *testing.T, p Policy, story func(f *fleet)) {
 	defer func() {
 		stop()
 		f.stopAll()
+		f.trust.mu.Lock()
+		defer f.trust.mu.Unlock()
 		t.Logf("%.1f days, %d writes, trust checked %d times", time.Since(epoch).Hours()/24, len(f.writesSince(0)), f.trust.checks)
 	}()
 	story(f)
