@@ -184,7 +184,8 @@ func (c *cluster) claimReport(ctx context.Context, secret *corev1.Secret, object
 	return nil // when nothing can be written, reporting twice is better than not at all
 }
 
-// updateBundles makes our entries of config hold bundle, if config still is the version given.
+// updateBundles makes our entries of config hold bundle, if config still is the
+// version given, and makes config what is stored now.
 func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstructured, bundle []byte) error {
 	updated := config.DeepCopy()
 	for _, e := range entriesOf(updated, c.namespace) {
@@ -193,6 +194,7 @@ func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstru
 	if err := c.writer.Update(ctx, updated, client.FieldOwner(fieldOwner)); err != nil {
 		return fmt.Errorf("update %s %s: %w", config.GetKind(), config.GetName(), err)
 	}
+	*config = *updated
 	return nil
 }
 

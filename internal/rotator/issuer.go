@@ -33,33 +33,24 @@ type Policy struct {
 // Validate reports every duration that would break a promise, with the reason.
 func (p Policy) Validate() error {
 	var errs []error
-	bad := func(flag string, value time.Duration, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s=%s: %s", flag, value, fmt.Sprintf(format, args...)))
-	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{
-		{"--ca-duration", p.CADuration}, {"--cert-duration", p.CertDuration},
-		{"--ca-overlap", p.CAOverlap}, {"--rotation-check", p.RotationCheck},
-	} {
-		if d.value <= 0 {
-			bad(d.flag, d.value, "must be positive")
+	check := func(ok bool, flag string, value time.Duration, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s=%s: "+format, append([]any{flag, value}, args...)...))
 		}
 	}
-	if len(errs) > 0 {
+	check(p.CADuration > 0, "--ca-duration", p.CADuration, "must be positive")
+	check(p.CertDuration > 0, "--cert-duration", p.CertDuration, "must be positive")
+	check(p.CAOverlap > 0, "--ca-overlap", p.CAOverlap, "must be positive")
+	check(p.RotationCheck > 0, "--rotation-check", p.RotationCheck, "must be positive")
+	if errs != nil {
 		return errors.Join(errs...)
 	}
-	if p.CertDuration > p.CADuration {
-		bad("--cert-duration", p.CertDuration, "must be at most --ca-duration=%s: a certificate cannot outlive its CA", p.CADuration)
-	}
-	if limit := p.CADuration / 3; p.CAOverlap > limit {
-		bad("--ca-overlap", p.CAOverlap, "must be at most %s, a third of --ca-duration=%s: a CA is replaced in the last third of its life, and ends with it", limit, p.CADuration)
-	}
-	if limit := p.CertDuration / 6; p.RotationCheck > limit {
-		bad("--rotation-check", p.RotationCheck, "must be at most %s, a sixth of --cert-duration=%s: "+
-			"a certificate is renewed in the last third of its life, and two checks must fall into it", limit, p.CertDuration)
-	}
+	check(p.CertDuration <= p.CADuration, "--cert-duration", p.CertDuration,
+		"must be at most --ca-duration=%s: a certificate cannot outlive its CA", p.CADuration)
+	check(p.CAOverlap <= p.CADuration/3, "--ca-overlap", p.CAOverlap,
+		"must be at most %s, a third of --ca-duration=%s: a CA is replaced in the last third of its life, and ends with it", p.CADuration/3, p.CADuration)
+	check(p.RotationCheck <= p.CertDuration/6, "--rotation-check", p.RotationCheck,
+		"must be at most %s, a sixth of --cert-duration=%s: a certificate is renewed in the last third of its life, and two checks must fall into it", p.CertDuration/6, p.CertDuration)
 	return errors.Join(errs...)
 }
 

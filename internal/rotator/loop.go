@@ -251,23 +251,27 @@ func damage(seen observation, s state) string {
 func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.Duration {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	config, memory := seen.configs[index], r.memory.Load()
+	config, memory, last := seen.configs[index], r.memory.Load(), r.loop.matched[index]
+	before, manager := entriesOf(config, r.opts.Namespace), lastManager(config, "caBundle")
 	err := r.cluster.updateBundles(ctx, config, memory.bundle())
 	if err == nil {
 		r.log.Info("wrote the caBundle", "configuration", configurations[index].name, "generation", memory.record.Generation)
-		entries, last := entriesOf(config, r.opts.Namespace), r.loop.matched[index]
-		if i := slices.IndexFunc(entries, func(e entry) bool { return last != nil && !bytes.Equal(e.bundle, last) }); i >= 0 {
-			cause := causeBundleReplaced
-			switch {
-			case len(bytes.TrimSpace(entries[i].bundle)) == 0:
-				cause = causeBundleEmptied
-			case len(bundleCAs(entries[i].bundle)) == 0:
-				cause = causeBundleDamaged
-			}
-			r.repaired(ctx, index, "CABundleRepaired", cause, lastManager(config, "caBundle"), seen.secret)
+		if i := slices.IndexFunc(before, func(e entry) bool { return last != nil && !bytes.Equal(e.bundle, last) }); i >= 0 {
+			r.repaired(ctx, index, "CABundleRepaired", damageOf(before[i].bundle), manager, seen.secret)
 		}
 	}
 	return r.wrote(index, inject, err)
+}
+
+// damageOf names what happened to a caBundle.
+func damageOf(bundle []byte) string {
+	switch {
+	case len(bytes.TrimSpace(bundle)) == 0:
+		return causeBundleEmptied
+	case len(bundleCAs(bundle)) == 0:
+		return causeBundleDamaged
+	}
+	return causeBundleReplaced
 }
 
 // serveAndCheck serves what the caBundle verifies, and tries to become Ready.

@@ -211,26 +211,17 @@ func nextStep(m summary, q request, p Policy, now time.Time) (kind, time.Time) {
 		}
 		return rotate, now
 	}
-	steps := []struct {
-		kind kind
-		due  time.Time
-	}{
-		{rotate, replaceAt(signer.created, signer.expires, p.CADuration, now)},
-		{renew, replaceAt(m.leafCreated, m.leafExpires, p.CertDuration, now)},
-	}
-	if len(m.trusted) > 1 {
-		steps = append(steps, struct {
-			kind kind
-			due  time.Time
-		}{retire, signer.created.Add(p.CAOverlap)})
-	}
-	next := steps[0]
-	for _, step := range steps[1:] {
-		if now.Before(next.due) && step.due.Before(next.due) {
-			next = step
+	next, due := rotate, replaceAt(signer.created, signer.expires, p.CADuration, now)
+	sooner := func(k kind, at time.Time) {
+		if now.Before(due) && at.Before(due) {
+			next, due = k, at
 		}
 	}
-	return next.kind, next.due
+	sooner(renew, replaceAt(m.leafCreated, m.leafExpires, p.CertDuration, now))
+	if len(m.trusted) > 1 {
+		sooner(retire, signer.created.Add(p.CAOverlap))
+	}
+	return next, due
 }
 
 // replaceAt is when a certificate is to be replaced: at two thirds of its life, or

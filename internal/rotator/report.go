@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -51,24 +52,22 @@ type metrics struct {
 
 // newMetrics registers all series, at zero. overdue and skew are asked at each scrape.
 func newMetrics(reg prometheus.Registerer, overdue, skew func() time.Duration) *metrics {
-	m := &metrics{
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sts_webhook_certificate_expiry_timestamp_seconds",
-			Help: "When the certificate ends, in seconds since the epoch; 0 until there is one.",
-		}, []string{"certificate"}),
-		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sts_webhook_rotations_total",
-			Help: "Steps of the certificate life cycle that this replica tried, by result.",
-		}, []string{"step", "result"}),
-		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sts_webhook_repairs_total",
-			Help: "Repairs of the certificate Secret and of the caBundle that this replica made, by cause.",
-		}, []string{"cause"}),
-		trusted: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sts_webhook_trusted",
-			Help: "Whether the caBundle of the webhook configuration verifies the certificate that this replica serves.",
-		}),
+	f := promauto.With(reg) // nil registers nothing
+	seconds := func(name, help string, d func() time.Duration) {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return d().Seconds() })
 	}
+	m := &metrics{
+		expiry: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sts_webhook_certificate_expiry_timestamp_seconds",
+			Help: "When the certificate ends, in seconds since the epoch; 0 until there is one."}, []string{"certificate"}),
+		steps: f.NewCounterVec(prometheus.CounterOpts{Name: "sts_webhook_rotations_total",
+			Help: "Steps of the certificate life cycle that this replica tried, by result."}, []string{"step", "result"}),
+		repairs: f.NewCounterVec(prometheus.CounterOpts{Name: "sts_webhook_repairs_total",
+			Help: "Repairs of the certificate Secret and of the caBundle that this replica made, by cause."}, []string{"cause"}),
+		trusted: f.NewGauge(prometheus.GaugeOpts{Name: "sts_webhook_trusted",
+			Help: "Whether the caBundle of the webhook configuration verifies the certificate that this replica serves."}),
+	}
+	seconds("sts_webhook_rotation_overdue_seconds", "For how long a rotation, renewal or repair has been due and not been done; 0 if none is.", overdue)
+	seconds("sts_webhook_clock_skew_seconds", "How far the local clock is ahead of the apiserver's; 0 within the resolution of two seconds.", skew)
 	for _, c := range []string{"ca", "serving"} {
 		m.expiry.WithLabelValues(c)
 	}
@@ -79,17 +78,6 @@ func newMetrics(reg prometheus.Registerer, overdue, skew func() time.Duration) *
 	}
 	for _, c := range causes {
 		m.repairs.WithLabelValues(c)
-	}
-	if reg != nil {
-		reg.MustRegister(m.expiry, m.steps, m.repairs, m.trusted,
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "sts_webhook_rotation_overdue_seconds",
-				Help: "For how long a rotation, renewal or repair has been due and not been done; 0 if none is.",
-			}, func() float64 { return overdue().Seconds() }),
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "sts_webhook_clock_skew_seconds",
-				Help: "How far the local clock is ahead of the apiserver's; 0 within the resolution of two seconds.",
-			}, func() float64 { return skew().Seconds() }))
 	}
 	return m
 }
