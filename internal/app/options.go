@@ -67,15 +67,15 @@ func (o *serveOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.address, "listen-address", server.DefaultAddress, "address of the TLS listener that the apiserver calls")
 	f.StringVar(&o.healthAddress, "health-address", server.DefaultHealthAddress, "address of /healthz and /readyz, plain HTTP")
 	f.StringVar(&o.metricsAddress, "metrics-address", ":8080", "address of /metrics, plain HTTP")
-	f.IntVar(&o.verbosity, "v", 0, "log verbosity, 0 to 10; 1 also logs untouched pods and cert-controller")
+	f.IntVar(&o.verbosity, "v", 0, "log verbosity, 0 to 10; 1 also logs untouched pods")
 
 	f.StringVar(&o.existingSelector, "existing-selector", selectorMerge, "what happens to a pod's own nodeSelector: merge keeps its other keys, replace drops them")
 	f.StringVar(&o.defaultStatefulSet, "default-statefulset", "", "StatefulSet name to assume for an opted-in pod that no StatefulSet owns; empty denies such pods")
 
-	f.DurationVar(&o.policy.CADuration, "ca-duration", 10*365*24*time.Hour, "life of the CA; its successor is staged at two thirds of it")
+	f.DurationVar(&o.policy.CADuration, "ca-duration", 10*365*24*time.Hour, "life of the CA; replaced at two thirds of it")
 	f.DurationVar(&o.policy.CertDuration, "cert-duration", 365*24*time.Hour, "life of the serving certificate; renewed at two thirds of it")
-	f.DurationVar(&o.policy.CAOverlap, "ca-overlap", 24*time.Hour, "how long a new CA is trusted before it signs, and the old one after it did")
-	f.DurationVar(&o.policy.RotationCheck, "rotation-check", time.Hour, "how often to look whether a rotation or renewal is due")
+	f.DurationVar(&o.policy.CAOverlap, "ca-overlap", 24*time.Hour, "how long the CA before stays trusted after a rotation")
+	f.DurationVar(&o.policy.RotationCheck, "rotation-check", 20*time.Second, "how often to look at Secret and caBundle though no watch event came, and at the apiserver's clock")
 	f.DurationVar(&o.clockOffset, "clock-offset", 0, "shift the local clock, to test how a wrong one is handled")
 	_ = f.MarkHidden("clock-offset")
 

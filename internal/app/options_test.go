@@ -77,14 +77,15 @@ func TestEveryMistakeIsOneLineAndExitCode2(t *testing.T) {
 			[]string{"--namespace=x", "--ca-duration=1h", "--drain-delay=30s", "--rotation-check=-1s"},
 			[]string{"--drain-timeout=20s: must be longer than --drain-delay=30s", "--rotation-check=-1s: must be positive"},
 		},
-		"a rotation for ever":      {[]string{"--namespace=x", "--ca-duration=1h"}, []string{"--ca-duration=1h0m0s: must be at least", "re-key for ever"}},
-		"a body budget too small":  {[]string{"--namespace=x", "--body-budget=1000"}, []string{"--body-budget=1000: must be at least"}},
-		"alerts":                   {[]string{"--namespace=x", "--alert-on=everything", "--alert-language=fr"}, []string{"--alert-on=everything", "--alert-language=fr"}},
-		"an unknown flag":          {[]string{"--namespace=x", "--loglevel=1"}, []string{"--loglevel"}},
-		"an argument":              {[]string{"serve", "now"}, []string{`unexpected argument "now"`}},
-		"an unknown command":       {[]string{"server"}, []string{`unknown command "server"`}},
-		"rotate without patience":  {[]string{"rotate", "--timeout=0s"}, []string{"--timeout=0s: must be positive"}},
-		"alert-test takes no time": {[]string{"alert-test", "--timeout=-1s"}, []string{"--timeout=-1s"}},
+		"a CA that lives too short":   {[]string{"--namespace=x", "--ca-duration=1h"}, []string{"--cert-duration=8760h0m0s: must be at most --ca-duration=1h0m0s", "--ca-overlap=24h0m0s: must be at most 20m0s"}},
+		"a check that comes too late": {[]string{"--namespace=x", "--cert-duration=1m"}, []string{"--rotation-check=20s: must be at most 10s"}},
+		"a body budget too small":     {[]string{"--namespace=x", "--body-budget=1000"}, []string{"--body-budget=1000: must be at least"}},
+		"alerts":                      {[]string{"--namespace=x", "--alert-on=everything", "--alert-language=fr"}, []string{"--alert-on=everything", "--alert-language=fr"}},
+		"an unknown flag":             {[]string{"--namespace=x", "--loglevel=1"}, []string{"--loglevel"}},
+		"an argument":                 {[]string{"serve", "now"}, []string{`unexpected argument "now"`}},
+		"an unknown command":          {[]string{"server"}, []string{`unknown command "server"`}},
+		"rotate without a timeout":    {[]string{"rotate", "--timeout=0s"}, []string{"--timeout=0s: must be positive"}},
+		"alert-test takes no time":    {[]string{"alert-test", "--timeout=-1s"}, []string{"--timeout=-1s"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("POD_NAMESPACE", "")

@@ -29,8 +29,7 @@ func (c *rotate) addFlags(f *pflag.FlagSet) {
 	c.namespaceFlag.addFlags(f, cmp.Or(os.Getenv("POD_NAMESPACE"), "custom-system"))
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; empty means what kubectl would use")
 	f.StringVar(&c.context, "context", "", "kubeconfig context; empty means the current one")
-	f.BoolVar(&c.distrust, "distrust-now", false, "a key leaked: replace every CA within seconds instead of after --ca-overlap. "+
-		"It costs the calls of an apiserver that learns of the new caBundle more than two seconds late")
+	f.BoolVar(&c.distrust, "distrust-now", false, "a key leaked: trust the new CA alone, at once, instead of the old one too for --ca-overlap")
 	f.DurationVar(&c.timeout, "timeout", time.Minute, "how long to wait for the webhook to act")
 }
 
@@ -52,9 +51,6 @@ func (c *rotate) run(ctx context.Context, stdout, _ io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("create client: %w", err)
 	}
-	if c.distrust {
-		fmt.Fprintln(stdout, "replacing every CA now; an apiserver that learns of the new caBundle more than two seconds late refuses opted-in pods until it does")
-	}
 	if err := rotator.Request(ctx, cl, c.namespace, c.distrust, stdout); err != nil {
 		return err
 	}
@@ -62,7 +58,7 @@ func (c *rotate) run(ctx context.Context, stdout, _ io.Writer) error {
 		fmt.Fprintln(stdout, "done: nothing that an older CA signed is trusted any more")
 		return nil
 	}
-	fmt.Fprintln(stdout, "done: the new CA is trusted; the webhook goes on by itself: it signs after --ca-overlap, and the old CA is dropped after another")
+	fmt.Fprintln(stdout, "done: the new CA signs; the old one stays trusted for --ca-overlap, and is dropped by itself")
 	return nil
 }
 

@@ -15,12 +15,15 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -52,24 +55,19 @@ func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
 	defer lines.Flush()
 	log := newLogger(lines, c.verbosity)
 	setMemoryLimit(log)
-	dir, err := rotator.Marker()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	p, err := c.wire(log, dir)
+	p, err := c.wire(log)
 	if err != nil {
 		return err
 	}
 	return p.run(ctx)
 }
 
-// newLogger is the one sink of everything that logs: us, controller-runtime,
-// cert-controller and klog.
+// newLogger is the one sink of everything that logs: us, controller-runtime
+// and klog.
 func newLogger(w *logBatch, verbosity int) logr.Logger {
 	handler := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.Level(-verbosity)})
 	log := logr.FromSlogHandler(promptHandler{handler, w.Flush})
-	ctrl.SetLogger(rotator.QuietEngine(log))
+	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 	return log
 }
@@ -89,7 +87,7 @@ func setMemoryLimit(log logr.Logger) {
 	log.Info("memory limit set from the cgroup", "bytes", limit)
 }
 
-func (c *serve) wire(log logr.Logger, markerDir string) (*process, error) {
+func (c *serve) wire(log logr.Logger) (*process, error) {
 	p := &process{log: log}
 	var err error
 	alerts := c.alerts.Options
@@ -101,14 +99,14 @@ func (c *serve) wire(log logr.Logger, markerDir string) (*process, error) {
 	}
 	events := events{p.notifier}
 	p.rotator = rotator.New(rotator.Options{
-		Namespace: c.namespace, Policy: c.policy, Report: events.certificate,
+		Namespace: c.namespace, Policy: c.policy, Dial: p.dialSelf, Report: events.certificate,
 		Now: func() time.Time { return time.Now().Add(c.clockOffset) },
 		Log: log, Registerer: metrics.Registry,
 	})
 	if p.server, err = c.newServer(p, events, log); err != nil {
 		return nil, err
 	}
-	return p, c.setUpManager(p, markerDir)
+	return p, c.setUpManager(p)
 }
 
 func (c *serve) newServer(p *process, events events, log logr.Logger) (*server.Server, error) {
@@ -122,7 +120,7 @@ func (c *serve) newServer(p *process, events events, log logr.Logger) (*server.S
 	return server.New(o)
 }
 
-func (c *serve) setUpManager(p *process, markerDir string) error {
+func (c *serve) setUpManager(p *process) error {
 	base, err := c.restConfig()
 	if err != nil {
 		return err
@@ -130,7 +128,7 @@ func (c *serve) setUpManager(p *process, markerDir string) error {
 	p.manager, err = manager.New(p.rotator.RESTConfig(base), manager.Options{
 		Scheme:         scheme(),
 		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return mapper(), nil },
-		Cache:          cache.Options{DefaultNamespaces: map[string]cache.Config{c.namespace: {}}},
+		Cache:          cache.Options{ByObject: c.cachedObjects(p)},
 		Metrics:        metricsserver.Options{BindAddress: c.metricsAddress},
 		Logger:         ctrl.Log,
 	})
@@ -140,11 +138,26 @@ func (c *serve) setUpManager(p *process, markerDir string) error {
 	if err := p.watchReplicas(); err != nil {
 		return err
 	}
+	return p.rotator.SetupWithManager(p.manager)
+}
+
+// cachedObjects limits every list and watch to our own objects.
+func (c *serve) cachedObjects(p *process) map[client.Object]cache.ByObject {
+	objects := p.rotator.CachedObjects()
+	objects[&appsv1.Deployment{}] = cache.ByObject{
+		Field:      fields.OneTermEqualSelector("metadata.name", rotator.ServiceName),
+		Namespaces: map[string]cache.Config{c.namespace: {}},
+	}
+	return objects
+}
+
+// dialSelf connects to our own TLS listener.
+func (p *process) dialSelf(ctx context.Context) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(p.server.Addr().String())
 	if err != nil {
-		return fmt.Errorf("read own address: %w", err)
+		return nil, fmt.Errorf("read own address: %w", err)
 	}
-	return p.rotator.SetupWithManager(p.manager, markerDir, net.JoinHostPort("localhost", port))
+	return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("localhost", port))
 }
 
 func (c *serve) restConfig() (*rest.Config, error) {
@@ -182,6 +195,7 @@ func (p *process) run(ctx context.Context) error {
 	p.started()
 	part("server", serving, func() { p.stopping(); stopBehind() }, p.server.Start)
 	part("manager", behind, stopServing, p.manager.Start)
+	part("rotator", behind, stopServing, p.rotator.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
 	part("pages", behind, func() {}, pages{p.rotator.Ready, p.log}.Start)
 	return g.Wait()

@@ -1,95 +1,226 @@
 package rotator
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// secret reads the certificate Secret; nil means that it does not exist.
-func (r *Rotator) secret(ctx context.Context, from client.Reader) (*corev1.Secret, error) {
-	var s corev1.Secret
-	err := from.Get(ctx, client.ObjectKey{Namespace: r.opts.Namespace, Name: SecretName}, &s)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("get Secret %s/%s: %w", r.opts.Namespace, SecretName, err)
-	}
-	return &s, nil
+// configuration names a webhook configuration whose caBundle we keep.
+type configuration struct{ kind, name string }
+
+// configurations are all of them.
+var configurations = []configuration{{"MutatingWebhookConfiguration", ConfigurationName}}
+
+func (c configuration) String() string { return c.kind + " " + c.name }
+
+// object is unstructured, so that an update keeps fields that this build does not know.
+func (c configuration) object() *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind(c.kind))
+	u.SetName(c.name)
+	return u
 }
 
-// configuration reads the webhook configuration; nil means that it does not exist.
-func (r *Rotator) configuration(ctx context.Context, from client.Reader) (*admissionv1.MutatingWebhookConfiguration, error) {
-	var c admissionv1.MutatingWebhookConfiguration
-	err := from.Get(ctx, client.ObjectKey{Name: ConfigurationName}, &c)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("get MutatingWebhookConfiguration %s: %w", ConfigurationName, err)
-	}
-	return &c, nil
+// entry is one webhook of a configuration that calls our Service.
+type entry struct {
+	clientConfig map[string]any // inside the configuration
+	bundle       []byte         // nil too when it is not base64
 }
 
-// bundle reads the caBundle by which the apiserver verifies our Service; empty
-// means that there is none, or no configuration.
-func (r *Rotator) bundle(ctx context.Context, from client.Reader) ([]byte, error) {
-	c, err := r.configuration(ctx, from)
-	if err != nil {
-		return nil, err
+// entriesOf leaves entries of other Services alone: a second installation under the
+// same configuration name would otherwise fight over every caBundle.
+func entriesOf(config *unstructured.Unstructured, namespace string) []entry {
+	if config == nil {
+		return nil
 	}
-	return r.bundleOf(c)
+	var entries []entry
+	webhooks, _ := config.Object["webhooks"].([]any)
+	for _, w := range webhooks {
+		webhook, _ := w.(map[string]any)
+		clientConfig, _ := webhook["clientConfig"].(map[string]any)
+		service, _ := clientConfig["service"].(map[string]any)
+		if service["name"] != ServiceName || service["namespace"] != namespace {
+			continue
+		}
+		text, _ := clientConfig["caBundle"].(string)
+		bundle, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			bundle = nil
+		}
+		entries = append(entries, entry{clientConfig, bundle})
+	}
+	return entries
 }
 
-func (r *Rotator) bundleOf(c *admissionv1.MutatingWebhookConfiguration) ([]byte, error) {
-	if c == nil {
-		return nil, nil
+// observation is what the cluster holds. It is read only.
+type observation struct {
+	live    bool           // read from the apiserver, not from a cache
+	secret  *corev1.Secret // nil: there is none
+	configs []*unstructured.Unstructured
+}
+
+// cluster reads and writes the objects that are ours.
+type cluster struct {
+	namespace    string
+	live, cached client.Reader
+	writer       client.Client
+	synced       func() bool // whether cached may be read
+}
+
+// observe reads every object. The error names the one that could not be read.
+func (c *cluster) observe(ctx context.Context, live bool) (observation, error) {
+	from := c.cached
+	if live = live || !c.synced(); live {
+		from = c.live
 	}
-	for _, w := range c.Webhooks {
-		if s := w.ClientConfig.Service; s != nil && s.Name == ServiceName && s.Namespace == r.opts.Namespace {
-			return w.ClientConfig.CABundle, nil
+	seen := observation{live: live}
+	secret := &corev1.Secret{}
+	switch err := from.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: SecretName}, secret); {
+	case err == nil:
+		seen.secret = secret
+	case !apierrors.IsNotFound(err):
+		return seen, fmt.Errorf("get Secret %s/%s: %w", c.namespace, SecretName, err)
+	}
+	for _, name := range configurations {
+		config := name.object()
+		switch err := from.Get(ctx, client.ObjectKeyFromObject(config), config); {
+		case apierrors.IsNotFound(err):
+			config = nil
+		case err != nil:
+			return seen, fmt.Errorf("get %s: %w", name, err)
+		}
+		seen.configs = append(seen.configs, config)
+	}
+	return seen, nil
+}
+
+// bundle is the caBundle by which the apiserver verifies us: of several entries,
+// the first.
+func (o observation) bundle(namespace string) []byte {
+	for _, config := range o.configs {
+		for _, e := range entriesOf(config, namespace) {
+			return e.bundle
 		}
 	}
-	return nil, fmt.Errorf("MutatingWebhookConfiguration %s: no webhook calls the Service %s/%s", ConfigurationName, r.opts.Namespace, ServiceName)
-}
-
-// bundleIsCurrent reports whether our cache holds the configuration as it is.
-func (r *Rotator) bundleIsCurrent(ctx context.Context) (bool, error) {
-	live, err := r.configuration(ctx, r.live)
-	if err != nil {
-		return false, err
-	}
-	cached, err := r.configuration(ctx, r.cached)
-	return live != nil && cached != nil && live.ResourceVersion == cached.ResourceVersion, err
-}
-
-// sampleInterval bounds the age of what we know about the apiserver's clock.
-const sampleInterval = time.Minute
-
-// sampleClock asks the apiserver for its time now and then, and says when the
-// local clock becomes wrong or right.
-func (r *Rotator) sampleClock(ctx context.Context) error {
-	if now := r.opts.Now(); now.Sub(r.sampled).Abs() >= sampleInterval {
-		if _, err := r.bundle(ctx, r.live); err != nil {
-			return err
-		}
-		r.sampled = now
-	}
-	trouble := r.clock.trouble()
-	switch {
-	case trouble != nil && !r.clockBad:
-		r.log.Error(trouble, "refusing to rotate")
-		r.report(EventClock, "ClockSkew", trouble.Error())
-	case trouble == nil && r.clockBad:
-		r.log.Info("the clock is right again, rotation goes on")
-		r.report(EventClock, "ClockRight", "the node's clock agrees with the apiserver's again; rotation goes on")
-	}
-	r.clockBad = trouble != nil
 	return nil
 }
+
+// createSecret makes an empty Secret. Server-side apply is used because, unlike
+// POST, it names the object in the URL: RBAC can then limit the right to create to
+// this one name. On a Secret that somebody else has just made it changes nothing.
+func (c *cluster) createSecret(ctx context.Context) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: SecretName}}
+	body := fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":%q,"name":%q,"labels":{"app":%q}},"type":"Opaque"}`,
+		c.namespace, SecretName, ServiceName)
+	err := c.writer.Patch(ctx, secret, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(fieldOwner+"-create"), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("create Secret %s/%s: %w", c.namespace, SecretName, err)
+	}
+	return nil
+}
+
+// updateSecret makes the Secret hold k, if it still is the version given, and
+// takes the request that k carried out from it.
+func (c *cluster) updateSecret(ctx context.Context, secret *corev1.Secret, k *keyring) error {
+	updated := secret.DeepCopy()
+	k.fill(updated)
+	if q, err := parseRequest(updated.Annotations[requestAnnotation]); err == nil && q.ID == k.record.Request {
+		delete(updated.Annotations, requestAnnotation)
+	}
+	if err := c.writer.Update(ctx, updated, client.FieldOwner(fieldOwner)); err != nil {
+		return fmt.Errorf("update Secret %s/%s: %w", c.namespace, SecretName, err)
+	}
+	return nil
+}
+
+// updateBundles makes our entries of config hold bundle, if config still is the version given.
+func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstructured, bundle []byte) error {
+	updated := config.DeepCopy()
+	for _, e := range entriesOf(updated, c.namespace) {
+		e.clientConfig["caBundle"] = base64.StdEncoding.EncodeToString(bundle)
+	}
+	if err := c.writer.Update(ctx, updated, client.FieldOwner(fieldOwner)); err != nil {
+		return fmt.Errorf("update %s %s: %w", config.GetKind(), config.GetName(), err)
+	}
+	return nil
+}
+
+// lastManager names the field manager, other than us, that changed a field of this
+// name last; empty when there is none.
+func lastManager(obj client.Object, field string) string {
+	var last metav1.ManagedFieldsEntry
+	for _, m := range obj.GetManagedFields() {
+		if strings.HasPrefix(m.Manager, fieldOwner) || m.FieldsV1 == nil || !bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
+			continue
+		}
+		if last.Time == nil || m.Time != nil && m.Time.After(last.Time.Time) {
+			last = m
+		}
+	}
+	return last.Manager
+}
+
+// dateResolution is what a Date header cannot tell (RFC 9110, section 5.6.7:
+// whole seconds) plus an ordinary round trip.
+const dateResolution = 2 * time.Second
+
+// serverClock tells the apiserver's time: every certificate is judged by it, so it
+// is also the time to make them by.
+type serverClock struct {
+	local func() time.Time
+	skew  atomic.Int64 // local minus apiserver, in nanoseconds; 0 until known
+}
+
+// Skew is how far the local clock is ahead of the apiserver's, zero when the
+// difference is within the resolution of the measurement.
+func (c *serverClock) Skew() time.Duration { return time.Duration(c.skew.Load()) }
+
+// Now is the apiserver's time.
+func (c *serverClock) Now() time.Time { return c.local().Add(-c.Skew()) }
+
+// learn takes the Date header of an answer that was asked for and received at
+// these local times; the apiserver wrote it somewhere between.
+func (c *serverClock) learn(date string, asked, received time.Time) {
+	server, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	switch {
+	case server.Before(asked.Add(-dateResolution)):
+		c.skew.Store(int64(asked.Sub(server)))
+	case server.After(received.Add(dateResolution)):
+		c.skew.Store(int64(received.Sub(server)))
+	default:
+		c.skew.Store(0)
+	}
+}
+
+// wrap lets the clock see every answer's Date header.
+func (c *serverClock) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		asked := c.local()
+		resp, err := next.RoundTrip(r)
+		if err == nil {
+			c.learn(resp.Header.Get("Date"), asked, c.local())
+		}
+		return resp, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -5,14 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
-	certrotator "github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"github.com/prometheus/client_golang/prometheus"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -25,6 +25,8 @@ const (
 	SecretName        = "sts-webhook-certs"
 	ConfigurationName = "sts-mutating-webhook"
 	ServiceName       = "sts-webhook"
+
+	fieldOwner = "sts-webhook" // in managedFields
 )
 
 // EventKind says what an Event is about.
@@ -44,52 +46,40 @@ type Event struct {
 	Message string // a sentence; never holds key material
 }
 
-// Options configure a Rotator. Namespace and Policy are required.
+// Options configure a Rotator. Namespace, Policy and Dial are required.
 type Options struct {
 	Namespace  string // of the Secret and the Service
 	Policy     Policy
-	Report     func(Event)      // must not block; nil reports nothing
-	Now        func() time.Time // nil means time.Now
+	Dial       func(context.Context) (net.Conn, error) // connects to our own TLS listener
+	Report     func(Event)                             // must not block; nil reports nothing
+	Now        func() time.Time                        // the local clock; nil means time.Now
 	Log        logr.Logger
 	Registerer prometheus.Registerer // nil registers nothing
 }
 
-// Rotator keeps the keyring, the caBundle and the served certificate in step.
+// Rotator keeps the keyring, the caBundles and the served certificate in step.
 type Rotator struct {
 	opts    Options
 	log     logr.Logger
-	clock   *skewClock
+	clock   *serverClock
 	metrics *metrics
-	make    authority
+	issuer  issuer
+	dial    func(context.Context) (net.Conn, error)
+	// Set by RESTConfig and SetupWithManager, constant afterwards.
+	host    string
+	cluster *cluster
 
-	// Set by SetupWithManager, constant afterwards.
-	client client.Client // writes, and reads that must be fresh
-	live   client.Reader
-	cached client.Reader // the two objects we watch
-	proof  string        // address of our own TLS listener
-
-	memory  atomic.Pointer[keyring] // the last good keyring; nil until the first
+	memory  atomic.Pointer[keyring] // what this replica serves and defends; nil until the first
 	serving atomic.Pointer[tls.Certificate]
 	served  chan struct{} // closed when serving is first set
-	known   chan struct{} // closed when memory is first set
 	kick    chan struct{} // capacity 1: something changed
 	ready   atomic.Pointer[error]
+	overdue atomic.Int64 // when the oldest write that fails was first tried, Unix nanoseconds; 0: none fails
 
-	// Used by the loop alone.
-	lostSince    time.Time // when the Secret was first seen without a CA that anybody knows
-	bundleSince  time.Time // since when the live caBundle equals memory's
-	strayedSince time.Time // since when it does not, as far as it is left to the engine
-	sampled      time.Time // when the apiserver's clock was last asked for
-	trust        trustWatch
-	clockBad     bool
-	badRequest   string // the last request annotation that could not be read
+	loop loopState // used by the loop alone
 }
 
-// DNSName is the name that the apiserver verifies: the Service's, as in the
-// webhook configuration's clientConfig.service.
-func (r *Rotator) DNSName() string { return ServiceName + "." + r.opts.Namespace + ".svc" }
-
-// New returns a Rotator that does nothing until its manager starts.
+// New returns a Rotator that does nothing until Start.
 func New(o Options) *Rotator {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -98,32 +88,56 @@ func New(o Options) *Rotator {
 		o.Report = func(Event) {}
 	}
 	r := &Rotator{
-		opts: o, log: o.Log.WithName("rotator"), clock: &skewClock{local: o.Now},
-		known: make(chan struct{}), served: make(chan struct{}), kick: make(chan struct{}, 1),
+		opts: o, log: o.Log.WithName("rotator"), clock: &serverClock{local: o.Now}, dial: o.Dial,
+		served: make(chan struct{}), kick: make(chan struct{}, 1), loop: newLoopState(),
 	}
-	r.metrics = newMetrics(o.Registerer, r.clock)
-	r.make = authority{policy: o.Policy, engine: r.newEngine("")}
-	r.setReady(errors.New("starting: no certificate yet"))
+	r.issuer = newIssuer(o.Policy, ServiceName+"."+o.Namespace+".svc")
+	r.metrics = newMetrics(o.Registerer, r.Overdue, r.clock.Skew)
+	starting := errors.New("starting: nothing was read from the apiserver yet")
+	r.ready.Store(&starting)
 	return r
 }
 
-// RESTConfig returns a copy of base whose every list and watch is limited to
-// the two objects we own and which learns the apiserver's time. The manager
+// DNSName is the name that the apiserver verifies: the Service's, as in the
+// webhook configuration's clientConfig.service.
+func (r *Rotator) DNSName() string { return r.issuer.dnsName }
+
+// RESTConfig returns a copy of base that learns the apiserver's time. The manager
 // given to SetupWithManager must be made with it.
 func (r *Rotator) RESTConfig(base *rest.Config) *rest.Config {
 	cfg := rest.CopyConfig(base)
-	cfg.Wrap(onlyByName)
+	r.host = cfg.Host
 	cfg.Wrap(r.clock.wrap)
 	return cfg
 }
 
-// SetupWithManager adds the engine and our loop to mgr. proofAddress is the
-// host and port of our own TLS listener, as seen from this process.
-func (r *Rotator) SetupWithManager(mgr manager.Manager, markerDir, proofAddress string) error {
-	informers := mgr.GetCache()
-	r.client, r.live, r.cached, r.proof = mgr.GetClient(), mgr.GetAPIReader(), informers, proofAddress
-	for _, obj := range []client.Object{&corev1.Secret{}, &admissionv1.MutatingWebhookConfiguration{}} {
-		informer, err := informers.GetInformer(context.Background(), obj, cache.BlockUntilSynced(false))
+// CachedObjects limits the manager's lists and watches to our objects. The apiserver
+// authorises a list with a field selector for one name by that name, so RBAC can
+// do the same with resourceNames (Kubernetes API reference, field selectors).
+func (r *Rotator) CachedObjects() map[client.Object]cache.ByObject {
+	objects := map[client.Object]cache.ByObject{
+		&corev1.Secret{}: {
+			Field:      fields.OneTermEqualSelector("metadata.name", SecretName),
+			Namespaces: map[string]cache.Config{r.opts.Namespace: {}},
+		},
+	}
+	for _, c := range configurations {
+		objects[c.object()] = cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", c.name)}
+	}
+	return objects
+}
+
+// SetupWithManager lets the Rotator read and watch through mgr, whose cache must
+// be limited to CachedObjects. It does not add the Rotator to mgr, which would
+// start it only once every cache has been filled: it has to say why one is not.
+func (r *Rotator) SetupWithManager(mgr manager.Manager) error {
+	watched := []client.Object{&corev1.Secret{}}
+	for _, c := range configurations {
+		watched = append(watched, c.object())
+	}
+	var informers []cache.Informer
+	for _, obj := range watched {
+		informer, err := mgr.GetCache().GetInformer(context.Background(), obj, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", obj, err)
 		}
@@ -134,47 +148,35 @@ func (r *Rotator) SetupWithManager(mgr manager.Manager, markerDir, proofAddress 
 		}); err != nil {
 			return fmt.Errorf("watch %T: %w", obj, err)
 		}
+		informers = append(informers, informer)
 	}
-	engine := r.newEngine(markerDir)
-	if err := certrotator.AddRotator(&engineManager{Manager: mgr, rotator: r}, engine); err != nil {
-		return fmt.Errorf("add cert-controller: %w", err)
-	}
-	return mgr.Add(r)
-}
-
-// NeedLeaderElection is false: every replica serves, repairs and rotates.
-func (r *Rotator) NeedLeaderElection() bool { return false }
-
-// Start runs the loop until ctx ends; then it returns nil.
-func (r *Rotator) Start(ctx context.Context) error {
-	const retryFirst, retryLast = 100 * time.Millisecond, 5 * time.Second
-	retry := retryFirst
-	for ctx.Err() == nil {
-		wait, err := r.pass(ctx)
-		switch {
-		case err == nil:
-			retry = retryFirst
-		case ctx.Err() != nil:
-			return nil
-		default:
-			r.log.Error(err, "cannot keep certificates in order, retrying", "after", retry.String())
-			wait, retry = retry, min(2*retry, retryLast)
-		}
-		select {
-		case <-ctx.Done():
-		case <-r.kick:
-		case <-time.After(wait):
-		}
+	r.cluster = &cluster{
+		namespace: r.opts.Namespace, live: mgr.GetAPIReader(), cached: mgr.GetCache(), writer: mgr.GetClient(),
+		synced: func() bool {
+			for _, informer := range informers {
+				if !informer.HasSynced() {
+					return false
+				}
+			}
+			return true
+		},
 	}
 	return nil
 }
 
-// pass is reconcile with a bound: an apiserver that does not answer must not
-// hold up the events that follow.
-func (r *Rotator) pass(ctx context.Context) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	return r.reconcile(ctx)
+// Start runs the loop until ctx ends; then it returns nil. Nothing that the
+// apiserver answers, or does not answer, ends it before.
+func (r *Rotator) Start(ctx context.Context) error {
+	for ctx.Err() == nil {
+		again := time.NewTimer(r.reconcile(ctx))
+		select {
+		case <-ctx.Done():
+		case <-r.kick:
+		case <-again.C:
+		}
+		again.Stop()
+	}
+	return nil
 }
 
 // wake makes the loop look again soon. It never blocks.
@@ -185,45 +187,19 @@ func (r *Rotator) wake() {
 	}
 }
 
-// reconcile looks at both objects once, does at most one write, and says when
-// to look again if nothing happens before.
-func (r *Rotator) reconcile(ctx context.Context) (time.Duration, error) {
-	from := r.cached
-	if r.memory.Load() == nil || r.trust.lost() {
-		// The first keyring is never chosen by a stale view; and a replica whose
-		// watch of the Secret broke (client-go waits up to 30 s before the next)
-		// may miss the keyring that the caBundle already tells of.
-		from = r.live
+// Overdue is for how long a write has been due that is not done; 0 if none is.
+func (r *Rotator) Overdue() time.Duration {
+	now, longest := r.clock.Now(), time.Duration(0)
+	if k := r.memory.Load(); k != nil {
+		_, due := nextStep(k.summary, request{}, r.opts.Policy, now)
+		longest = now.Sub(due)
 	}
-	secret, err := r.secret(ctx, from)
-	if err != nil {
-		return 0, r.notReadyFor(err)
+	if since := r.overdue.Load(); since != 0 {
+		longest = max(longest, now.Sub(time.Unix(0, since)))
 	}
-	config, err := r.configuration(ctx, from)
-	if err != nil {
-		return 0, r.notReadyFor(err)
-	}
-	bundle, err := r.bundleOf(config)
-	if err != nil {
-		return 0, r.notReadyFor(err)
-	}
-	if err := r.sampleClock(ctx); err != nil {
-		return 0, r.notReadyFor(err)
-	}
-	if wait, err := r.settle(ctx, secret, bundle); wait > 0 || err != nil {
-		return wait, r.notReadyFor(err)
-	}
-	r.serve(bundle, config != nil)
-	again, err := r.inject(ctx, bundle, config != nil)
-	if err != nil {
-		return 0, r.notReadyFor(err)
-	}
-	if !r.proven() {
-		if err := r.prove(ctx); err != nil {
-			r.setReady(err)
-			return 100 * time.Millisecond, nil
-		}
-	}
-	wait, err := r.rotate(ctx, secret, bundle)
-	return min(wait, again, r.trust.wait()), err
+	return max(0, longest)
+}
+
+func (r *Rotator) report(kind EventKind, reason, message string) {
+	r.opts.Report(Event{Kind: kind, Reason: reason, Message: message})
 }

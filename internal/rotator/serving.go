@@ -1,33 +1,22 @@
 package rotator
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 )
 
-// choose returns the certificate to serve: candidate once an apiserver that
-// holds bundle verifies it, else the one served until now. Nil means none yet.
-func choose(current, candidate *tls.Certificate, bundle []byte, dnsName string, now time.Time) *tls.Certificate {
-	if sameLeaf(current, candidate) || !verifies(bundle, candidate, dnsName, now) {
-		return current
-	}
-	return candidate
-}
-
-func sameLeaf(a, b *tls.Certificate) bool {
-	return a != nil && b != nil && a.Leaf.Equal(b.Leaf)
-}
-
-// firstCertificateWait bounds how long a handshake waits for the first
+// firstCertificateTimeout bounds how long a handshake waits for the first
 // certificate. A container that was restarted may get connections before it has
 // one; a failed handshake is a refused pod, whereas the apiserver waits for
 // timeoutSeconds (5) in all.
-const firstCertificateWait = 4 * time.Second
+const firstCertificateTimeout = 4 * time.Second
+
+var errNoCertificate = errors.New("no serving certificate that the caBundle verifies yet")
 
 // GetCertificate is for tls.Config. It waits a little for the first certificate
 // and fails when none came.
@@ -35,105 +24,96 @@ func (r *Rotator) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if cert := r.serving.Load(); cert != nil {
 		return cert, nil
 	}
-	patience := time.NewTimer(firstCertificateWait)
-	defer patience.Stop()
+	timeout := time.NewTimer(firstCertificateTimeout)
+	defer timeout.Stop()
 	select {
 	case <-r.served:
 		return r.serving.Load(), nil
 	case <-hello.Context().Done():
 		return nil, hello.Context().Err()
-	case <-patience.C:
+	case <-timeout.C:
 		return nil, errNoCertificate
 	}
 }
 
-var errNoCertificate = errors.New("no serving certificate that the caBundle verifies yet")
-
-// serve updates the served certificate and says whether the apiserver trusts it.
-func (r *Rotator) serve(bundle []byte, configured bool) {
+// serve takes memory's certificate into use once the caBundle verifies it; until
+// then the one before goes on. It reports whether the caBundle verifies what is
+// served.
+func (r *Rotator) serve(bundle []byte) bool {
 	now := r.clock.Now()
 	current := r.serving.Load()
-	cert := choose(current, r.memory.Load().leaf, bundle, r.DNSName(), now)
-	if cert != current {
-		r.serving.Store(cert)
+	candidate := r.memory.Load().serving
+	if candidate != nil && !sameChain(current, candidate) && verifies(bundle, candidate, r.issuer.dnsName, now) {
+		r.serving.Store(candidate)
 		if current == nil {
 			close(r.served)
 		}
-		r.log.Info("serving a certificate that the caBundle verifies", "expires", cert.Leaf.NotAfter)
+		current = candidate
+		r.log.Info("serving a certificate that the caBundle verifies", "expires", candidate.Leaf.NotAfter)
 	}
-	trusted := verifies(bundle, cert, r.DNSName(), now)
-	r.metrics.serving(cert, trusted)
+	trusted := verifies(bundle, current, r.issuer.dnsName, now)
+	r.metrics.serving(current, trusted)
+	return trusted
+}
+
+func sameChain(a, b *tls.Certificate) bool {
+	if a == nil || b == nil || len(a.Certificate) != len(b.Certificate) {
+		return false
+	}
+	for i := range a.Certificate {
+		if !bytes.Equal(a.Certificate[i], b.Certificate[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// trustTimeout is how long trust must be lost before it is reported: a repair
+// takes milliseconds and is reported as such.
+const trustTimeout = 5 * time.Second
+
+// trustState turns a flickering value into changes worth reporting.
+type trustState struct {
+	lostAt   time.Time // zero while trusted
+	reported bool
+}
+
+// update returns +1 when trust is restored, -1 when it has been lost for a while, else 0.
+func (t *trustState) update(trusted bool, now time.Time) int {
+	switch {
+	case trusted && t.reported:
+		*t = trustState{}
+		return 1
+	case trusted:
+		*t = trustState{}
+	case t.lostAt.IsZero():
+		t.lostAt = now
+	case !t.reported && now.Sub(t.lostAt) >= trustTimeout:
+		t.reported = true
+		return -1
+	}
+	return 0
+}
+
+// reportTrust reports that the apiserver stopped or began to trust this replica.
+func (r *Rotator) reportTrust(trusted, configured bool) {
 	if !r.proven() {
 		return // not serving yet, so there is no trust to lose
 	}
-	switch r.trust.see(trusted, now) {
-	case trustLost:
-		problem := lostTrust(configured)
-		r.log.Error(problem, "the apiserver does not call this replica")
-		r.report(EventTrust, "TrustLost", problem.Error())
-	case trustRestored:
+	switch r.loop.trust.update(trusted, r.clock.Now()) {
+	case -1:
+		err := fmt.Errorf("the caBundle of %s has not verified the served certificate for %s: "+
+			"opted-in pods are refused; look for what overwrites the caBundle", configurations[0], trustTimeout)
+		if !configured {
+			err = fmt.Errorf("%s has no webhook that calls the Service %s/%s: opted-in pods are created without their node selector; "+
+				"apply the manifests again", configurations[0], r.opts.Namespace, ServiceName)
+		}
+		r.log.Error(err, "the apiserver does not call this replica")
+		r.report(EventTrust, "TrustLost", err.Error())
+	case 1:
 		r.log.Info("the caBundle verifies this replica again")
 		r.report(EventTrust, "TrustRestored", "the caBundle verifies the served certificate again")
 	}
-}
-
-// lostTrust says what it means for pods, and what to do.
-func lostTrust(configured bool) error {
-	if !configured {
-		return fmt.Errorf("MutatingWebhookConfiguration %s does not exist: opted-in pods are created without their node selector; "+
-			"apply the manifests again", ConfigurationName)
-	}
-	return fmt.Errorf("the caBundle of MutatingWebhookConfiguration %s has not verified the served certificate for %s: "+
-		"opted-in pods are refused; look for what overwrites the caBundle", ConfigurationName, trustPatience)
-}
-
-// trustPatience is how long trust must be lost before it is said: a repair
-// takes milliseconds and is reported as such.
-const trustPatience = 5 * time.Second
-
-type trustChange int
-
-const (
-	trustSame trustChange = iota
-	trustLost
-	trustRestored
-)
-
-// trustWatch turns a flickering value into changes worth reporting.
-type trustWatch struct {
-	lostAt time.Time // zero while trusted
-	said   bool
-}
-
-func (w *trustWatch) see(trusted bool, now time.Time) trustChange {
-	switch {
-	case trusted && w.said:
-		*w = trustWatch{}
-		return trustRestored
-	case trusted:
-		*w = trustWatch{}
-	case w.lostAt.IsZero():
-		w.lostAt = now
-	case !w.said && now.Sub(w.lostAt) >= trustPatience:
-		w.said = true
-		return trustLost
-	}
-	return trustSame
-}
-
-// lost reports whether trust is lost at the moment, said or not.
-func (w *trustWatch) lost() bool { return !w.lostAt.IsZero() }
-
-// wait is how long until see could have news: soon after a loss, when a live read
-// may end it, rarely once the loss has been said.
-func (w *trustWatch) wait() time.Duration {
-	switch {
-	case !w.lost():
-		return sampleInterval
-	case w.said:
-		return trustPatience
-	}
-	return 250 * time.Millisecond
 }
 
 // Ready is nil once this replica has proven that the apiserver can call it, and
@@ -144,42 +124,37 @@ func (r *Rotator) Ready() error { return *r.ready.Load() }
 
 func (r *Rotator) proven() bool { return r.Ready() == nil }
 
-// setReady records what Ready returns; nil is for ever, see Ready.
-func (r *Rotator) setReady(reason error) { r.ready.Store(&reason) }
-
-// notReadyFor records why the loop cannot go on, if it was never ready, and
-// returns err.
-func (r *Rotator) notReadyFor(err error) error {
-	if err != nil && !r.proven() {
-		r.setReady(err)
+// setReady records what Ready returns, unless it is nil already.
+func (r *Rotator) setReady(reason error) {
+	if !r.proven() {
+		r.ready.Store(&reason)
 	}
-	return err
 }
 
-// prove shakes hands with our own listener as an apiserver would: roots from
+// selfCheck shakes hands with our own listener as an apiserver would: roots from
 // the webhook configuration as it is now, the Service's name, TLS 1.3.
-func (r *Rotator) prove(ctx context.Context) error {
+func (r *Rotator) selfCheck(ctx context.Context) error {
 	if r.serving.Load() == nil {
 		return errNoCertificate
 	}
-	bundle, err := r.bundle(ctx, r.live)
+	seen, err := r.cluster.observe(ctx, true)
 	if err != nil {
 		return err
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(bundle) {
-		return fmt.Errorf("MutatingWebhookConfiguration %s has no caBundle with a certificate yet", ConfigurationName)
+	if !roots.AppendCertsFromPEM(seen.bundle(r.opts.Namespace)) {
+		return fmt.Errorf("%s has no caBundle with a certificate yet", configurations[0])
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	dialer := tls.Dialer{NetDialer: &net.Dialer{}, Config: &tls.Config{
-		RootCAs: roots, ServerName: r.DNSName(), MinVersion: tls.VersionTLS13, Time: r.clock.Now,
-	}}
-	conn, err := dialer.DialContext(ctx, "tcp", r.proof)
+	raw, err := r.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("prove readiness: handshake with own listener %s by the live caBundle: %w", r.proof, err)
+		return fmt.Errorf("self-check: connect to own listener: %w", err)
 	}
-	r.log.Info("ready: the live caBundle verifies this replica", "listener", r.proof)
-	r.setReady(nil)
-	return conn.Close()
+	defer raw.Close()
+	conn := tls.Client(raw, &tls.Config{RootCAs: roots, ServerName: r.issuer.dnsName, MinVersion: tls.VersionTLS13, Time: r.clock.Now})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("self-check: handshake with own listener by the live caBundle: %w", err)
+	}
+	return nil
 }

@@ -1,0 +1,187 @@
+package rotator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Annotations on the certificate Secret. They hold no secrets.
+const (
+	recordAnnotation  = "sts-webhook.custom-system/rotation" // what was done last, by a replica
+	requestAnnotation = "sts-webhook.custom-system/rotate"   // what an operator asks for
+)
+
+// recordFormat is the number of the format that this build writes. It is a
+// variable only so that a test can link a build with another one (-ldflags -X).
+var recordFormat = "1"
+
+// maxGeneration bounds what a record may claim, so that counting on from it never overflows.
+const maxGeneration = 1 << 53
+
+// record orders the states of the Secret: a counter, because no two clocks agree.
+type record struct {
+	Format     int      `json:"format"`
+	Generation int64    `json:"generation"`        // grows by one with every write
+	Step       kind     `json:"step"`              // what that write did; for people
+	Request    string   `json:"request,omitempty"` // the id of the request carried out last
+	Trusted    []string `json:"trusted"`           // SHA-256 of each CA in ca.crt, hex; for "sts-webhook rotate"
+}
+
+// ownFormat is recordFormat as a number.
+func ownFormat() int {
+	n, err := strconv.Atoi(recordFormat)
+	if err != nil {
+		panic(fmt.Sprintf("recordFormat %q, set at build time, is not a number", recordFormat))
+	}
+	return n
+}
+
+// parseRecord returns generation 0, older than every other, for a text that is
+// missing or damaged. What it knows of a newer format is what it has in common
+// with this one: format and generation.
+func parseRecord(text string) record {
+	var r record
+	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Format < 1 || r.Generation < 0 || r.Generation > maxGeneration {
+		return record{}
+	}
+	return r
+}
+
+// newer reports whether a build with a higher format number wrote r.
+func (r record) newer() bool { return r.Format > ownFormat() }
+
+// request is what an operator asks for. The zero value asks for nothing.
+type request struct {
+	ID       string `json:"id"` // random; a request is done once, whenever it is seen
+	Distrust bool   `json:"distrust,omitempty"`
+}
+
+// parseRequest returns an error for a text that no "sts-webhook rotate" wrote;
+// an operator wants to know. The empty text asks for nothing.
+func parseRequest(text string) (request, error) {
+	var q request
+	if text == "" {
+		return q, nil
+	}
+	if err := json.Unmarshal([]byte(text), &q); err != nil {
+		return request{}, fmt.Errorf("parse annotation %s: %w", requestAnnotation, err)
+	}
+	if q.ID == "" {
+		return request{}, fmt.Errorf("parse annotation %s: it holds no id", requestAnnotation)
+	}
+	return q, nil
+}
+
+// encode returns v as JSON; record and request always encode.
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// Request asks the fleet for a new CA and returns when it is there: once the
+// Secret's record carries the request's id and, with distrust, the webhook
+// configuration trusts the new CA alone. It writes nothing but an annotation, the
+// replicas do the work, and no key is read. Progress goes to out. It fails when
+// ctx ends before.
+func Request(ctx context.Context, c client.Client, namespace string, distrust bool, out io.Writer) error {
+	q := request{ID: rand.Text(), Distrust: distrust}
+	begin := time.Now()
+	meta, err := ask(ctx, c, namespace, q)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "requested, id %s\n", q.ID)
+	rec := parseRecord(meta.Annotations[recordAnnotation])
+	for rec.Request != q.ID {
+		if err := pause(ctx, fmt.Sprintf("a replica carries out request %s", q.ID)); err != nil {
+			return err
+		}
+		if err := c.Get(ctx, client.ObjectKeyFromObject(meta), meta); err != nil {
+			continue // an apiserver that restarts; ctx bounds the wait
+		}
+		rec = parseRecord(meta.Annotations[recordAnnotation])
+		pending, err := parseRequest(meta.Annotations[requestAnnotation])
+		if rec.Request == q.ID || err == nil && pending.ID != "" && pending.ID != rec.Request {
+			continue // done, or this request or another one is about to be
+		}
+		if meta, err = ask(ctx, c, namespace, q); err != nil { // another one took its place
+			return err
+		}
+	}
+	fmt.Fprintf(out, "%5.1fs  %s: the Secret holds the new CA (generation %d)\n", time.Since(begin).Seconds(), rec.Step, rec.Generation)
+	for distrust {
+		done, err := bundlesHold(ctx, c, namespace, rec.Trusted)
+		if apierrors.IsForbidden(err) {
+			fmt.Fprintf(out, "cannot see whether the caBundle followed: %v\n", err)
+			return nil
+		}
+		if done {
+			fmt.Fprintf(out, "%5.1fs  the caBundle trusts the new CA alone\n", time.Since(begin).Seconds())
+			return nil
+		}
+		if err := pause(ctx, "the caBundle follows"); err != nil {
+			return err
+		}
+		if err := c.Get(ctx, client.ObjectKeyFromObject(meta), meta); err == nil {
+			rec = parseRecord(meta.Annotations[recordAnnotation]) // the next step may have been taken
+		}
+	}
+	return nil
+}
+
+// ask writes the request onto the Secret and returns the Secret's metadata.
+func ask(ctx context.Context, c client.Client, namespace string, q request) (*metav1.PartialObjectMetadata, error) {
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	meta.Namespace, meta.Name = namespace, SecretName
+	patch := encode(map[string]any{"metadata": map[string]any{"annotations": map[string]string{requestAnnotation: encode(q)}}})
+	if err := c.Patch(ctx, meta, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+		return nil, fmt.Errorf("patch Secret %s/%s: %w", namespace, SecretName, err)
+	}
+	return meta, nil
+}
+
+// bundlesHold reports whether every caBundle of ours holds these CAs and no other.
+func bundlesHold(ctx context.Context, c client.Client, namespace string, trusted []string) (bool, error) {
+	for _, name := range configurations {
+		config := name.object()
+		if err := c.Get(ctx, client.ObjectKeyFromObject(config), config); err != nil {
+			return false, fmt.Errorf("get %s: %w", name, err)
+		}
+		for _, e := range entriesOf(config, namespace) {
+			var ids []string
+			for _, cert := range bundleCAs(e.bundle) {
+				ids = append(ids, fingerprint(cert))
+			}
+			if !slices.Equal(ids, trusted) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// pause waits a moment; when ctx ends it says for what it was.
+func pause(ctx context.Context, until string) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("wait until %s: %w: see the logs of the webhook's pods", until, ctx.Err())
+	case <-time.After(50 * time.Millisecond):
+		return nil
+	}
+}

@@ -1,5 +1,0 @@
-//go:build !race
-
-package rotator
-
-const underRace = false
