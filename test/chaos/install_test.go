@@ -127,6 +127,3 @@ func (s *suite) configure(ctx context.Context, flags ...string) error {
 	}
 	return s.ours.settle(ctx, settleTimeout)
 }
-
-// quick gives ours its ordinary flags again.
-func (s *suite) quick(ctx context.Context) error { return s.configure(ctx, quickFlags...) }

@@ -68,3 +68,6 @@ func overlapAndControl(ctx context.Context, s *suite) error {
 	}
 	return shortLivedControl(ctx, s)
 }
+
+// ordinary gives ours its ordinary flags again.
+func ordinary(ctx context.Context, s *suite) error { return s.configure(ctx, quickFlags...) }

@@ -60,6 +60,17 @@ func writesRefused(ctx context.Context, a *attempt) error {
 	return err
 }
 
+// nothingOverdue checks that no replica still misses what another one has done.
+func nothingOverdue(ctx context.Context, a *attempt) error {
+	return until(ctx, 10*time.Second, func(ctx context.Context) error {
+		overdue, err := a.suite.webhook.Sum(ctx, overdueMetric, nil)
+		if err == nil && overdue > 0 {
+			err = fmt.Errorf("%s: got %v after the rotation, want 0", overdueMetric, overdue)
+		}
+		return err
+	})
+}
+
 // rotatedAfter waits for both steps of the rotation and returns the first.
 func (a *attempt) rotatedAfter(ctx context.Context, t time.Time) (version, error) {
 	if err := a.seen.awaitRotation(ctx, t, func(string) error { return nil }); err != nil {
