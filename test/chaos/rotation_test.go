@@ -136,19 +136,26 @@ func (a *attempt) duringRotation(ctx context.Context, do func(step string) error
 	return both.Wait()
 }
 
-// killInEveryStep kills a replica when a rotation is asked for, another one as soon
-// as the new CA signs, when the caBundle is being written, and the last one when the
-// old CA is dropped.
+// killInEveryStep kills a replica as soon as the new CA signs, when the caBundle is
+// being written, another one when the old CA is dropped, and the last one when the
+// next rotation is asked for.
 func killInEveryStep(ctx context.Context, a *attempt) error {
 	pods, err := a.pods(ctx)
 	if err != nil {
 		return err
 	}
-	if err := a.kill(pods[0]); err != nil {
+	victims := map[string]int{rotateStep: 0, retireStep: 1}
+	err = a.duringRotation(ctx, func(step string) error { return a.kill(pods[victims[step]]) })
+	if err != nil {
 		return err
 	}
-	victims := map[string]int{rotateStep: 1, retireStep: 2}
-	return a.duringRotation(ctx, func(step string) error { return a.kill(pods[victims[step]]) })
+	if err := sleep(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	if err := a.kill(pods[2]); err != nil {
+		return err
+	}
+	return a.rotate(ctx)
 }
 
 // killThree kills the textbook's replicas in the same rhythm.

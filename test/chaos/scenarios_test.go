@@ -109,7 +109,7 @@ func rotationScenarios() []scenario {
 // replicaScenarios take replicas, the apiserver or the manifests.
 func replicaScenarios() []scenario {
 	return []scenario{
-		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, rotates: true, writes: 4},
+		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, rotates: true, writes: 8},
 		{name: "rolling restart in the middle of a rotation", ours: restartInRotation, control: rollingRestart, rotates: true, writes: 4},
 		{name: "all replicas but one removed, then added again", ours: oneReplica, control: oneReplica},
 		{name: "the manifests applied 20 times", prepare: applied, ours: reapply(20)},
