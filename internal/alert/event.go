@@ -28,7 +28,7 @@ var DefaultAlertOn = []Kind{Denied, Certificate, Trust, Clock, Placed}
 // an annotation. They are copied, so an event never keeps a request's body alive.
 type Event struct {
 	Kind        Kind
-	Reason      string // a machine word: Placed, InvalidAnnotation, CAStaged, TrustLost, ClockSkew, Started ...
+	Reason      string // a machine word: Placed, InvalidAnnotation, CARotated, TrustLost, ClockSkew, Started ...
 	Namespace   string // empty for an event of the webhook itself
 	StatefulSet string // empty when unknown
 	Ordinal     int32  // Placed only

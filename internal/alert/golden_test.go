@@ -35,7 +35,7 @@ func goldenEvents() *ledger {
 	step(Event{Kind: Denied, Reason: "InvalidAnnotation", Namespace: "shop", StatefulSet: "evil",
 		Message: "value \"@all [x](http://evil.test) **b** <i> 1_2_3 \u202e&#64;\n# h\" is not a label value"})
 	step(Event{Kind: Denied, Reason: "NoOwner", Namespace: "shop", Message: "set --default-statefulset"})
-	step(Event{Kind: Certificate, Reason: "CAStaged", Message: "next CA expires 2027-03-01"})
+	step(Event{Kind: Certificate, Reason: "CARotated", Message: "next CA expires 2027-03-01"})
 	step(Event{Kind: Trust, Reason: "TrustLost", Message: "x509: certificate signed by unknown authority"})
 	step(Event{Kind: Clock, Reason: "ClockSkew", Message: "6m3s"})
 	step(Event{Kind: Lifecycle, Reason: "Started"})

@@ -1,3 +1,28 @@
+// Package rotator owns the webhook's trust: a private CA, the serving
+// certificate signed by it, the Secret that holds both, and the caBundle by
+// which every kube-apiserver verifies us.
+//
+// # For operators
+//
+// Everything lives in one Secret:
+//
+//	ca.crt       the CA that signs, then those before it for --ca-overlap
+//	ca.key       the key of the first CA in ca.crt
+//	tls.crt/.key the serving certificate, then bridges: the key of a CA, signed
+//	             by the CA before it, for apiservers that still trust that one
+//
+// and one annotation, sts-webhook.custom-system/rotation, with the number of the
+// state (generation) and the step that led to it. Nothing is mounted; keys stay in
+// memory and in etcd. A Secret that is deleted or damaged is not a reason to
+// rotate: each replica remembers it and writes it back. To replace a CA on
+// purpose use "sts-webhook rotate", never "kubectl delete secret".
+//
+// # How it is built
+//
+// One loop looks at the cluster (cluster.go), decides (protocol.go, a pure
+// function), and makes at most one write (loop.go), with certificates from
+// issuer.go and keys.go. No leader: every write carries the resourceVersion of
+// what was read. docs/rotation.md has the rules and the measurements.
 package rotator
 
 import (
