@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // secondNamespace holds a second installation of ours.
@@ -102,17 +103,14 @@ func secondEntry(ctx context.Context, a *attempt) error {
 	if err := os.Remove(file); err != nil {
 		return err
 	}
-	entry := filepath.Join(dir, "entry")
-	if err := os.WriteFile(entry, content, 0o644); err != nil {
-		return err
-	}
 	a.hit = time.Now()
 	if _, err := a.suite.cluster.Kubectl(ctx, "apply", "-f", dir); err != nil {
 		return err
 	}
 	// Server-side apply by another manager adds an entry and leaves ours.
-	if _, err := a.suite.cluster.Kubectl(ctx, "apply", "--server-side", "--field-manager=second", "-f", entry); err != nil {
-		return err
+	configurations := a.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	if _, err := configurations.Patch(ctx, a.configuration, types.ApplyPatchType, content, metav1.PatchOptions{FieldManager: "second"}); err != nil {
+		return fmt.Errorf("add entry: %w", err)
 	}
 	a.writes.Add(1)
 	second := &attempt{target: a.suite.secondInstallation(), suite: a.suite}
@@ -153,7 +151,7 @@ func movedAway(ctx context.Context, a *attempt) error {
 		return err
 	}
 	installed := time.Now()
-	a.expect(moved, installed)
+	a.expect(moved, installed.Add(refusedLimit))
 	a.remark("the new entry called replicas that had not started, and creations were refused, for %.1f s", a.loads[0].Report().LastLost().Sub(moved).Seconds())
 	if err := a.quiet(ctx, installed); err != nil {
 		return err
@@ -178,7 +176,10 @@ func (a *attempt) quiet(ctx context.Context, since time.Time) error {
 	return nil
 }
 
-// stillReady checks that replicas which nobody calls stay as they are.
+// notCalled is how a replica says that no entry calls it.
+const notCalled = "the apiserver does not call this replica"
+
+// stillReady checks that replicas which nobody calls stay as they are, and say so.
 func (a *attempt) stillReady(ctx context.Context) error {
 	pods, err := a.pods(ctx)
 	if err != nil {
@@ -187,6 +188,9 @@ func (a *attempt) stillReady(ctx context.Context) error {
 	ready := slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return !podReady(pod) })
 	if len(ready) != replicas {
 		return fmt.Errorf("count replicas while no entry calls them: %d ready, want %d", len(ready), replicas)
+	}
+	if lines := a.suite.logs.with(a.begin, notCalled); len(lines) != replicas {
+		return fmt.Errorf("check the line %q: got it %d times, want it once from each of %d replicas", notCalled, len(lines), replicas)
 	}
 	return nil
 }

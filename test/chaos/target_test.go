@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -193,7 +194,7 @@ func until(ctx context.Context, limit time.Duration, done func(context.Context) 
 	var last error
 	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		// What the end of ctx makes of the last attempt explains nothing.
-		if err := done(ctx); err == nil || ctx.Err() == nil {
+		if err := done(ctx); err == nil || last == nil || ctx.Err() == nil && !strings.Contains(err.Error(), "would exceed context deadline") {
 			last = err
 		}
 		return last == nil, nil
