@@ -21,6 +21,7 @@ import (
 const (
 	recordAnnotation  = "sts-webhook.custom-system/rotation" // what was done last, by a replica
 	requestAnnotation = "sts-webhook.custom-system/rotate"   // what an operator asks for
+	reportAnnotation  = "sts-webhook.custom-system/reported" // when it was reported that an object is repaired again and again
 )
 
 // recordFormat is the number of the format that this build writes. It is a
@@ -59,8 +60,13 @@ func parseRecord(text string) record {
 	return r
 }
 
-// newer reports whether a build with a higher format number wrote r.
-func (r record) newer() bool { return r.Format > ownFormat() }
+// tooNew is an error if a build with a higher format number wrote r.
+func (r record) tooNew() error {
+	if r.Format <= ownFormat() {
+		return nil
+	}
+	return fmt.Errorf("its record has format %d, this build writes %s", r.Format, recordFormat)
+}
 
 // request is what an operator asks for. The zero value asks for nothing.
 type request struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -108,29 +109,36 @@ func (c *cluster) observe(ctx context.Context, live bool) (observation, error) {
 	return seen, nil
 }
 
-// bundle is the caBundle by which the apiserver verifies us: of several entries,
-// the first.
-func (o observation) bundle(namespace string) []byte {
+// entries are all webhooks that call our Service.
+func (o observation) entries(namespace string) []entry {
+	var all []entry
 	for _, config := range o.configs {
-		for _, e := range entriesOf(config, namespace) {
-			return e.bundle
-		}
+		all = append(all, entriesOf(config, namespace)...)
+	}
+	return all
+}
+
+// bundle is the caBundle by which the apiserver verifies us: of several webhooks,
+// that of the first.
+func (o observation) bundle(namespace string) []byte {
+	for _, e := range o.entries(namespace) {
+		return e.bundle
 	}
 	return nil
 }
 
 // createSecret makes an empty Secret. Server-side apply is used because, unlike
 // POST, it names the object in the URL: RBAC can then limit the right to create to
-// this one name. On a Secret that somebody else has just made it changes nothing.
-func (c *cluster) createSecret(ctx context.Context) error {
+// this one name. A Secret that somebody else has just made is returned as it is.
+func (c *cluster) createSecret(ctx context.Context) (*corev1.Secret, error) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: SecretName}}
 	body := fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":%q,"name":%q,"labels":{"app":%q}},"type":"Opaque"}`,
 		c.namespace, SecretName, ServiceName)
 	err := c.writer.Patch(ctx, secret, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(fieldOwner+"-create"), client.ForceOwnership)
 	if err != nil {
-		return fmt.Errorf("create Secret %s/%s: %w", c.namespace, SecretName, err)
+		return nil, fmt.Errorf("create Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
-	return nil
+	return secret, nil
 }
 
 // updateSecret makes the Secret hold k, if it still is the version given, and
@@ -141,10 +149,37 @@ func (c *cluster) updateSecret(ctx context.Context, secret *corev1.Secret, k *ke
 	if q, err := parseRequest(updated.Annotations[requestAnnotation]); err == nil && q.ID == k.record.Request {
 		delete(updated.Annotations, requestAnnotation)
 	}
-	if err := c.writer.Update(ctx, updated, client.FieldOwner(fieldOwner)); err != nil {
+	return c.update(ctx, updated, secret)
+}
+
+// update writes the changed copy of secret, and makes secret what is stored now.
+func (c *cluster) update(ctx context.Context, changed, secret *corev1.Secret) error {
+	if err := c.writer.Update(ctx, changed, client.FieldOwner(fieldOwner)); err != nil {
 		return fmt.Errorf("update Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
+	*secret = *changed
 	return nil
+}
+
+// claimReport lets one replica of the fleet report about object: the Secret says
+// when that was done last. It fails for the others.
+func (c *cluster) claimReport(ctx context.Context, secret *corev1.Secret, object string, now time.Time) error {
+	if secret == nil {
+		return nil
+	}
+	claimed := secret.DeepCopy()
+	reports := map[string]time.Time{}
+	_ = json.Unmarshal([]byte(claimed.Annotations[reportAnnotation]), &reports) // damaged: nobody has reported
+	if last := reports[object]; now.Sub(last).Abs() <= recursWithin {
+		return fmt.Errorf("it was reported at %s", last.Format(time.RFC3339))
+	}
+	reports[object] = now.UTC().Round(time.Second)
+	metav1.SetMetaDataAnnotation(&claimed.ObjectMeta, reportAnnotation, encode(reports))
+	err := c.update(ctx, claimed, secret)
+	if apierrors.IsConflict(err) {
+		return err
+	}
+	return nil // when nothing can be written, reporting twice is better than not at all
 }
 
 // updateBundles makes our entries of config hold bundle, if config still is the version given.
@@ -159,19 +194,21 @@ func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstru
 	return nil
 }
 
-// lastManager names the field manager, other than us, that changed a field of this
-// name last; empty when there is none.
-func lastManager(obj client.Object, field string) string {
-	var last metav1.ManagedFieldsEntry
+// lastManager names the field manager, other than us, that changed one of these
+// fields last; "unknown" when there is none, as after a removal.
+func lastManager(obj client.Object, fields ...string) string {
+	manager, at := "unknown", time.Time{}
 	for _, m := range obj.GetManagedFields() {
-		if strings.HasPrefix(m.Manager, fieldOwner) || m.FieldsV1 == nil || !bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
+		if strings.HasPrefix(m.Manager, fieldOwner) || m.FieldsV1 == nil || m.Time == nil || m.Time.Before(&metav1.Time{Time: at}) {
 			continue
 		}
-		if last.Time == nil || m.Time != nil && m.Time.After(last.Time.Time) {
-			last = m
+		for _, field := range fields {
+			if bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
+				manager, at = m.Manager, m.Time.Time
+			}
 		}
 	}
-	return last.Manager
+	return manager
 }
 
 // dateResolution is what a Date header cannot tell (RFC 9110, section 5.6.7:
@@ -191,6 +228,18 @@ func (c *serverClock) Skew() time.Duration { return time.Duration(c.skew.Load())
 
 // Now is the apiserver's time.
 func (c *serverClock) Now() time.Time { return c.local().Add(-c.Skew()) }
+
+// maxSkew is how wrong a node's clock may be before somebody is told.
+const maxSkew = 5 * time.Minute
+
+// problem is an error while the local clock is wrong.
+func (c *serverClock) problem() error {
+	skew := c.Skew()
+	if skew.Abs() <= maxSkew {
+		return nil
+	}
+	return fmt.Errorf("it differs from the apiserver's by %s; certificates are made by the apiserver's; set the node's time right", skew.Round(time.Second))
+}
 
 // learn takes the Date header of an answer that was asked for and received at
 // these local times; the apiserver wrote it somewhere between.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 const (
@@ -21,19 +19,6 @@ const (
 
 	readRetryFirst, readRetryLast   = 100 * time.Millisecond, 4 * time.Second
 	writeRetryFirst, writeRetryLast = time.Second, 30 * time.Second
-	// reportAfter is how many failures of a write in a row are worth an event.
-	reportAfter = 3
-	// maxSkew is how wrong a node's clock may be before somebody is told.
-	maxSkew = 5 * time.Minute
-)
-
-// Conditions that are logged when they begin, change and end.
-const (
-	cannotRead  = "cannot read from the apiserver"
-	wrongClock  = "the node's clock is wrong"
-	badRequest  = "ignoring a request that cannot be read; write it with: sts-webhook rotate"
-	newerFormat = "a newer build keeps the Secret: leaving it alone"
-	noWebhook   = "no webhook calls our Service"
 )
 
 // secretIndex stands for the Secret where configurations are told apart by index.
@@ -41,19 +26,18 @@ const secretIndex = -1
 
 // loopState is what the loop knows beside memory. Indexes are of configurations.
 type loopState struct {
-	lastRead  time.Time // of the last live look that succeeded
-	readRetry time.Duration
-	cutOff    bool                // see state
-	waitSince time.Time           // see state
-	strayed   map[int]time.Time   // since when a caBundle is not memory's
-	matched   map[int][]byte      // the last caBundle that was
-	writes    map[int]*writeState // secretIndex too
-	said      map[string]string   // conditions that were logged, by topic
-	trust     trustState
+	lastRead   time.Time // of the last live look that succeeded
+	readRetry  time.Duration
+	cutOff     bool                // see state
+	waitSince  time.Time           // see state
+	strayed    map[int]time.Time   // since when a caBundle is not memory's
+	matched    map[int][]byte      // the last caBundle that was
+	writes     map[int]*writeState // secretIndex too
+	conditions map[string]conditionState
 }
 
 func newLoopState() loopState {
-	l := loopState{strayed: map[int]time.Time{}, matched: map[int][]byte{}, said: map[string]string{}, writes: map[int]*writeState{secretIndex: {}}}
+	l := loopState{strayed: map[int]time.Time{}, matched: map[int][]byte{}, conditions: map[string]conditionState{}, writes: map[int]*writeState{secretIndex: {}}}
 	for i := range configurations {
 		l.writes[i] = &writeState{}
 	}
@@ -93,20 +77,13 @@ func (r *Rotator) observe(ctx context.Context, live bool) (observation, error) {
 		return seen, err
 	}
 	r.loop.readRetry = 0
-	r.say(cannotRead, nil)
+	r.note(cannotRead, "", nil)
 	now, l := r.clock.Now(), &r.loop
 	if gap := now.Sub(l.lastRead); r.memory.Load() != nil && gap >= max(cutOffAfter, 3*r.opts.Policy.RotationCheck) {
 		l.cutOff = true
 	}
 	l.lastRead = now
-	if skew := r.clock.Skew(); skew.Abs() > maxSkew {
-		err := fmt.Errorf("it differs from the apiserver's by %s; certificates are made and judged by the apiserver's; set the node's time right", skew.Round(time.Second))
-		if r.say(wrongClock, err) {
-			r.report(EventClock, "ClockSkew", wrongClock+": "+err.Error())
-		}
-	} else if r.say(wrongClock, nil) {
-		r.report(EventClock, "ClockRight", "the node's clock agrees with the apiserver's again")
-	}
+	r.note(wrongClock, "", r.clock.problem())
 	return seen, nil
 }
 
@@ -116,7 +93,7 @@ func (r *Rotator) unreadable(ctx context.Context, err error) time.Duration {
 		return 0
 	}
 	err = fmt.Errorf("apiserver %s: %w", r.host, err)
-	r.say(cannotRead, err)
+	r.note(cannotRead, "", err)
 	r.setReady(err)
 	r.loop.readRetry = min(max(2*r.loop.readRetry, readRetryFirst), readRetryLast)
 	return r.loop.readRetry
@@ -137,15 +114,14 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		if held, err = parseKeyring(seen.secret, r.issuer.dnsName); err == nil {
 			s.secret, s.continues = &held.summary, memory != nil && held.certifiedBy(memory.cas)
 		}
-		rec := parseRecord(seen.secret.Annotations[recordAnnotation])
-		s.blank, s.newer = len(pick(seen.secret.Data)) == 0, rec.newer()
-		r.noteFormat(rec)
+		err = parseRecord(seen.secret.Annotations[recordAnnotation]).tooNew()
+		s.blank, s.newer = len(pick(seen.secret.Data)) == 0, err != nil
+		r.note(newerFormat, "", err)
 		s.request, err = parseRequest(seen.secret.Annotations[requestAnnotation])
-		r.say(badRequest, err)
+		r.note(badRequest, "", err)
 	}
 	for i, config := range seen.configs {
 		entries := entriesOf(config, r.opts.Namespace)
-		r.noteConfiguration(configurations[i], len(entries) > 0)
 		matches := memory != nil && !slices.ContainsFunc(entries, func(e entry) bool { return !bytes.Equal(e.bundle, memory.bundle()) })
 		switch _, strayed := l.strayed[i]; {
 		case matches || len(entries) == 0:
@@ -155,6 +131,7 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		}
 		if matches && len(entries) > 0 {
 			l.matched[i] = memory.bundle()
+			r.clearFailures(i)
 		}
 		for _, e := range entries {
 			cas := bundleCAs(e.bundle)
@@ -166,29 +143,6 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		}
 	}
 	return s, held
-}
-
-// noteFormat logs that a newer build keeps the Secret.
-func (r *Rotator) noteFormat(rec record) {
-	var err error
-	if rec.newer() {
-		err = fmt.Errorf("its record has format %d, this build writes %s", rec.Format, recordFormat)
-	}
-	if r.changed(newerFormat, err) && err != nil {
-		r.log.Info(newerFormat, "cause", err.Error())
-	}
-}
-
-// noteConfiguration logs that no pod is sent here. It is no error yet: the manifests
-// are perhaps being applied. If it lasts, reportTrust says so.
-func (r *Rotator) noteConfiguration(c configuration, callsUs bool) {
-	var err error
-	if !callsUs {
-		err = fmt.Errorf("%s does not exist, or none of its webhooks calls the Service %s/%s", c, r.opts.Namespace, ServiceName)
-	}
-	if r.changed(noWebhook+c.kind, err) && err != nil {
-		r.log.Info(noWebhook, "cause", err.Error())
-	}
 }
 
 // carryOut does what was decided and returns when to look again.
@@ -220,6 +174,7 @@ func (r *Rotator) carryOut(ctx context.Context, next action, s state, seen obser
 func (r *Rotator) remember(k *keyring) {
 	r.memory.Store(k)
 	r.loop.cutOff = false
+	r.clearFailures(secretIndex)
 	clear(r.loop.strayed) // the peers need time to serve k before an old CA goes
 	r.metrics.expiry.WithLabelValues("ca").Set(float64(k.trusted[0].expires.Unix()))
 }
@@ -228,29 +183,26 @@ func (r *Rotator) remember(k *keyring) {
 func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen observation) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if seen.secret == nil {
-		return r.wrote(ctx, secretIndex, step, r.cluster.createSecret(ctx)) // empty; the next pass fills it
-	}
-	memory := r.memory.Load()
-	if step == restore {
-		cause := causeReplaced
-		switch {
-		case s.blank:
-			cause = causeEmptied
-		case s.secret == nil:
-			cause = causeDamaged
+	secret, err := seen.secret, error(nil)
+	if secret == nil {
+		if secret, err = r.cluster.createSecret(ctx); err != nil || len(secret.Data) > 0 { // a peer was faster
+			return r.wrote(ctx, secretIndex, step, err)
 		}
-		err := r.cluster.updateSecret(ctx, seen.secret, memory)
-		if err == nil {
-			r.repaired(secretIndex, "SecretRestored", "Secret "+SecretName, cause, seen.secret, "data")
-		}
-		return r.wrote(ctx, secretIndex, step, err)
 	}
-	k, err := r.issuer.after(memory, record{Generation: s.nextGeneration(), Step: step, Request: s.requestAfter(step)}, s.now)
-	if err == nil {
-		err = r.cluster.updateSecret(ctx, seen.secret, k)
+	memory, manager := r.memory.Load(), lastManager(secret, "data", recordAnnotation)
+	k := memory // byte for byte, if that will do
+	if step != restore || s.outbids() {
+		k, err = r.issuer.after(memory, record{Generation: s.nextGeneration(), Step: step, Request: s.requestAfter(step)}, s.now)
 	}
 	if err == nil {
+		err = r.cluster.updateSecret(ctx, secret, k)
+	}
+	switch {
+	case err != nil:
+	case step == restore:
+		r.remember(k)
+		r.repaired(ctx, secretIndex, "SecretRestored", damage(seen, s), manager, secret)
+	default:
 		r.remember(k)
 		signer := k.trusted[0]
 		r.log.Info("took a step of the certificate life cycle", "step", step, "generation", k.record.Generation, "signer", signer.id, "request", k.record.Request)
@@ -261,6 +213,19 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 }
 
 var stepReasons = map[kind]string{create: "CACreated", rotate: "CARotated", distrust: "CADistrusted", retire: "CARetired", renew: "CertificateRenewed"}
+
+// damage names what happened to the Secret.
+func damage(seen observation, s state) string {
+	switch {
+	case seen.secret == nil:
+		return causeDeleted
+	case s.blank:
+		return causeEmptied
+	case s.secret == nil:
+		return causeDamaged
+	}
+	return causeReplaced
+}
 
 // inject writes memory's caBundle: as a matter of course after each step, as a
 // repair when the caBundle was another one than the last that was ours.
@@ -280,7 +245,7 @@ func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.
 			case len(bundleCAs(entries[i].bundle)) == 0:
 				cause = causeBundleDamaged
 			}
-			r.repaired(index, "CABundleRepaired", "the caBundle of "+configurations[index].String(), cause, config, "caBundle")
+			r.repaired(ctx, index, "CABundleRepaired", cause, lastManager(config, "caBundle"), seen.secret)
 		}
 	}
 	return r.wrote(ctx, index, inject, err)
@@ -292,9 +257,14 @@ func (r *Rotator) serveAndCheck(ctx context.Context, seen observation) time.Dura
 		return r.opts.Policy.RotationCheck
 	}
 	trusted := r.serve(seen.bundle(r.opts.Namespace))
-	r.reportTrust(trusted, slices.ContainsFunc(seen.configs, func(c *unstructured.Unstructured) bool { return len(entriesOf(c, r.opts.Namespace)) > 0 }))
-	if !r.proven() {
-		if err := r.selfCheck(ctx); err != nil {
+	if r.proven() {
+		r.note(notTrusted, "", r.trustProblem(seen, trusted))
+	} else {
+		err := r.selfCheck(ctx)
+		if len(seen.entries(r.opts.Namespace)) == 0 {
+			err = r.trustProblem(seen, false)
+		}
+		if err != nil {
 			r.setReady(err)
 			return readRetryFirst
 		}
@@ -302,7 +272,7 @@ func (r *Rotator) serveAndCheck(ctx context.Context, seen observation) time.Dura
 		r.log.Info("ready: the live caBundle verifies this replica")
 	}
 	if !trusted {
-		return time.Second // for reportTrust
+		return time.Second // to report it when it lasts
 	}
 	return r.opts.Policy.RotationCheck
 }

@@ -14,7 +14,7 @@ const (
 	adopt kind = "adopt" // remember what the Secret holds
 
 	// Writes of the Secret.
-	restore  kind = "restore"  // what is remembered, byte for byte
+	restore  kind = "restore"  // what is remembered
 	create   kind = "create"   // the first CA, or the first that anybody remembers
 	rotate   kind = "rotate"   // a new CA; those before it stay trusted
 	distrust kind = "distrust" // a new CA, trusted alone
@@ -244,7 +244,7 @@ func replaceAt(created, expires time.Time, life time.Duration, now time.Time) ti
 
 // afterNewer leaves a write to replicas of a newer build, if there are any.
 func (s state) afterNewer(k kind) action {
-	if (s.newer || s.memory.record.newer()) && !s.waited() {
+	if (s.newer || s.memory.record.tooNew() != nil) && !s.waited() {
 		return s.wait()
 	}
 	return action{kind: k}
@@ -268,6 +268,18 @@ func (s state) nextGeneration() int64 {
 		}
 	}
 	return last + 1
+}
+
+// outbids reports whether a restoration needs a generation of its own: the Secret
+// claims to be as new as memory. Two replicas that took different steps from the
+// same state, because an older copy was put back between, would otherwise
+// overwrite each other for ever.
+func (s state) outbids() bool {
+	if s.secret == nil || s.memory.record.tooNew() != nil {
+		return false
+	}
+	ahead := s.secret.record.Generation - s.memory.record.Generation
+	return ahead >= 0 && ahead <= maxJump
 }
 
 // requestAfter is the id of the request that is done once step k was taken.

@@ -54,23 +54,6 @@ const (
 	fieldOwner = "sts-webhook" // in managedFields
 )
 
-// EventKind says what an Event is about.
-type EventKind string
-
-const (
-	EventCertificate EventKind = "certificate" // a step, a renewal or a repair
-	EventTrust       EventKind = "trust"       // the apiserver stopped or began to trust us
-	EventClock       EventKind = "clock"       // the node's clock is wrong, or right again
-)
-
-// Event is something an operator may want to know. One that concerns the fleet
-// is reported by the replica that did the write, so once.
-type Event struct {
-	Kind    EventKind
-	Reason  string // one word, CamelCase
-	Message string // a sentence; never holds key material
-}
-
 // Options configure a Rotator. Namespace, Policy and Dial are required.
 type Options struct {
 	Namespace  string // of the Secret and the Service
@@ -223,8 +206,4 @@ func (r *Rotator) Overdue() time.Duration {
 		longest = max(longest, now.Sub(time.Unix(0, since)))
 	}
 	return max(0, longest)
-}
-
-func (r *Rotator) report(kind EventKind, reason, message string) {
-	r.opts.Report(Event{Kind: kind, Reason: reason, Message: message})
 }

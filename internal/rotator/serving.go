@@ -1,7 +1,6 @@
 package rotator
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,7 +42,7 @@ func (r *Rotator) serve(bundle []byte) bool {
 	now := r.clock.Now()
 	current := r.serving.Load()
 	candidate := r.memory.Load().serving
-	if candidate != nil && !sameChain(current, candidate) && verifies(bundle, candidate, r.issuer.dnsName, now) {
+	if candidate != nil && candidate != current && verifies(bundle, candidate, r.issuer.dnsName, now) {
 		r.serving.Store(candidate)
 		if current == nil {
 			close(r.served)
@@ -56,64 +55,17 @@ func (r *Rotator) serve(bundle []byte) bool {
 	return trusted
 }
 
-func sameChain(a, b *tls.Certificate) bool {
-	if a == nil || b == nil || len(a.Certificate) != len(b.Certificate) {
-		return false
-	}
-	for i := range a.Certificate {
-		if !bytes.Equal(a.Certificate[i], b.Certificate[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// trustTimeout is how long trust must be lost before it is reported: a repair
-// takes milliseconds and is reported as such.
-const trustTimeout = 5 * time.Second
-
-// trustState turns a flickering value into changes worth reporting.
-type trustState struct {
-	lostAt   time.Time // zero while trusted
-	reported bool
-}
-
-// update returns +1 when trust is restored, -1 when it has been lost for a while, else 0.
-func (t *trustState) update(trusted bool, now time.Time) int {
+// trustProblem is why the apiserver does not call this replica: what it means for pods, and what to do.
+func (r *Rotator) trustProblem(seen observation, trusted bool) error {
 	switch {
-	case trusted && t.reported:
-		*t = trustState{}
-		return 1
 	case trusted:
-		*t = trustState{}
-	case t.lostAt.IsZero():
-		t.lostAt = now
-	case !t.reported && now.Sub(t.lostAt) >= trustTimeout:
-		t.reported = true
-		return -1
+		return nil
+	case len(seen.entries(r.opts.Namespace)) == 0:
+		return fmt.Errorf("%s has no webhook that calls the Service %s/%s: opted-in pods are created without their node selector; "+
+			"apply the manifests again", configurations[0], r.opts.Namespace, ServiceName)
 	}
-	return 0
-}
-
-// reportTrust reports that the apiserver stopped or began to trust this replica.
-func (r *Rotator) reportTrust(trusted, configured bool) {
-	if !r.proven() {
-		return // not serving yet, so there is no trust to lose
-	}
-	switch r.loop.trust.update(trusted, r.clock.Now()) {
-	case -1:
-		err := fmt.Errorf("the caBundle of %s has not verified the served certificate for %s: "+
-			"opted-in pods are refused; look for what overwrites the caBundle", configurations[0], trustTimeout)
-		if !configured {
-			err = fmt.Errorf("%s has no webhook that calls the Service %s/%s: opted-in pods are created without their node selector; "+
-				"apply the manifests again", configurations[0], r.opts.Namespace, ServiceName)
-		}
-		r.log.Error(err, "the apiserver does not call this replica")
-		r.report(EventTrust, "TrustLost", err.Error())
-	case 1:
-		r.log.Info("the caBundle verifies this replica again")
-		r.report(EventTrust, "TrustRestored", "the caBundle verifies the served certificate again")
-	}
+	return fmt.Errorf("the caBundle of %s does not verify the served certificate: opted-in pods are refused; "+
+		"look for what overwrites the caBundle", configurations[0])
 }
 
 // Ready is nil once this replica has proven that the apiserver can call it, and

@@ -1,0 +1,266 @@
+package rotator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// EventKind says what an Event is about.
+type EventKind string
+
+const (
+	EventCertificate EventKind = "certificate" // a step, a renewal or a repair
+	EventTrust       EventKind = "trust"       // the apiserver stopped or began to trust us
+	EventClock       EventKind = "clock"       // the node's clock is wrong, or right again
+)
+
+// Event is something an operator may want to know. One that concerns the fleet
+// is reported by the replica that did the write, so once.
+type Event struct {
+	Kind    EventKind
+	Reason  string // one word, CamelCase
+	Message string // a sentence; never holds key material
+}
+
+// Causes of a repair, as in the metric's label and in messages.
+const (
+	causeDeleted        = "deleted"
+	causeEmptied        = "emptied"
+	causeDamaged        = "damaged"
+	causeReplaced       = "replaced" // a foreign CA, or an old copy
+	causeBundleEmptied  = "bundle_emptied"
+	causeBundleDamaged  = "bundle_damaged"
+	causeBundleReplaced = "bundle_replaced"
+)
+
+var causes = []string{causeDeleted, causeEmptied, causeDamaged, causeReplaced, causeBundleEmptied, causeBundleDamaged, causeBundleReplaced}
+
+type metrics struct {
+	expiry  *prometheus.GaugeVec
+	steps   *prometheus.CounterVec
+	repairs *prometheus.CounterVec
+	trusted prometheus.Gauge
+}
+
+// newMetrics registers all series, at zero. overdue and skew are asked at each scrape.
+func newMetrics(reg prometheus.Registerer, overdue, skew func() time.Duration) *metrics {
+	m := &metrics{
+		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sts_webhook_certificate_expiry_timestamp_seconds",
+			Help: "When the certificate ends, in seconds since the epoch; 0 until there is one.",
+		}, []string{"certificate"}),
+		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sts_webhook_rotations_total",
+			Help: "Steps of the certificate life cycle that this replica tried, by result.",
+		}, []string{"step", "result"}),
+		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sts_webhook_repairs_total",
+			Help: "Repairs of the certificate Secret and of the caBundle that this replica made, by cause.",
+		}, []string{"cause"}),
+		trusted: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sts_webhook_trusted",
+			Help: "Whether the caBundle of the webhook configuration verifies the certificate that this replica serves.",
+		}),
+	}
+	for _, c := range []string{"ca", "serving"} {
+		m.expiry.WithLabelValues(c)
+	}
+	for _, k := range []kind{create, rotate, distrust, retire, renew, restore, inject} {
+		for _, result := range []string{"success", "conflict", "error"} {
+			m.steps.WithLabelValues(string(k), result)
+		}
+	}
+	for _, c := range causes {
+		m.repairs.WithLabelValues(c)
+	}
+	if reg != nil {
+		reg.MustRegister(m.expiry, m.steps, m.repairs, m.trusted,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "sts_webhook_rotation_overdue_seconds",
+				Help: "For how long a rotation, renewal or repair has been due and not been done; 0 if none is.",
+			}, func() float64 { return overdue().Seconds() }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "sts_webhook_clock_skew_seconds",
+				Help: "How far the local clock is ahead of the apiserver's; 0 within the resolution of two seconds.",
+			}, func() float64 { return skew().Seconds() }))
+	}
+	return m
+}
+
+func (m *metrics) serving(cert *tls.Certificate, trusted bool) {
+	m.trusted.Set(0)
+	if trusted {
+		m.trusted.Set(1)
+	}
+	if cert != nil {
+		m.expiry.WithLabelValues("serving").Set(float64(cert.Leaf.NotAfter.Unix()))
+	}
+}
+
+// condition is something that is wrong for a while. It is reported when it has
+// lasted, in the log also when its cause changes, and when it ends.
+type condition struct {
+	message      string // of the log
+	quiet        bool   // it is no error
+	kind         EventKind
+	began, ended string        // reasons of events; empty: none
+	after        time.Duration // how long it must have lasted
+}
+
+var (
+	cannotRead  = condition{message: "cannot read from the apiserver"}
+	cannotWrite = condition{message: "the apiserver refuses a write; serving goes on", kind: EventCertificate, began: "WriteRefused", ended: "WriteSucceeded", after: 3 * time.Second}
+	notTrusted  = condition{message: "the apiserver does not call this replica", kind: EventTrust, began: "TrustLost", ended: "TrustRestored", after: 5 * time.Second}
+	wrongClock  = condition{message: "the node's clock is wrong", kind: EventClock, began: "ClockSkew", ended: "ClockRight"}
+	badRequest  = condition{message: "ignoring a request that cannot be read; write it with: sts-webhook rotate"}
+	newerFormat = condition{message: "a newer build keeps the Secret: leaving it alone", quiet: true}
+)
+
+// conditionState is what became of one condition of one object.
+type conditionState struct {
+	since  time.Time
+	logged string // the cause, without what differs each time; empty: not yet
+}
+
+// note says whether a condition holds: err is its cause, nil when it does not. object
+// tells apart conditions of several objects.
+func (r *Rotator) note(c condition, object string, err error) {
+	key := c.message + object
+	s, now := r.loop.conditions[key], r.clock.Now()
+	if err == nil {
+		delete(r.loop.conditions, key)
+		if s.logged != "" {
+			r.log.Info("resolved", "condition", c.message, "object", object, "lasted", now.Sub(s.since).String())
+			r.report(c.kind, c.ended, "resolved: "+c.message)
+		}
+		return
+	}
+	if s.since.IsZero() {
+		s.since = now
+	}
+	if text := number.ReplaceAllString(err.Error(), ""); text != s.logged && now.Sub(s.since) >= c.after {
+		if c.quiet {
+			r.log.Info(c.message, "cause", err.Error())
+		} else {
+			r.log.Error(err, c.message, "object", object)
+		}
+		if s.logged == "" {
+			r.report(c.kind, c.began, c.message+": "+err.Error())
+		}
+		s.logged = text
+	}
+	r.loop.conditions[key] = s
+}
+
+// number is what may differ between two messages of the same cause: a port, a
+// duration, a version.
+var number = regexp.MustCompile(`[0-9]+`)
+
+func (r *Rotator) report(kind EventKind, reason, message string) {
+	if reason != "" {
+		r.opts.Report(Event{Kind: kind, Reason: reason, Message: message})
+	}
+}
+
+// writeState is what became of the writes of one object.
+type writeState struct {
+	failures  int       // in a row
+	since     time.Time // of the first of them
+	heldUntil time.Time // none before this time
+
+	repairs                int // with less than recursWithin between them
+	repairedAt, reportedAt time.Time
+}
+
+// wrote notes the result of a write and returns when to look again.
+func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.Duration {
+	w, now := r.loop.writes[index], r.clock.Now()
+	result, again := "success", time.Duration(0)
+	switch {
+	case err == nil:
+		r.clearFailures(index)
+	case errors.Is(context.Cause(ctx), context.Canceled):
+		return 0 // the process ends
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && k != create:
+		result, again = "conflict", 50*time.Millisecond // somebody else wrote first
+	default:
+		if w.failures++; w.failures == 1 {
+			w.since = now
+		}
+		r.note(cannotWrite, objectName(index), fmt.Errorf("%s: %w", k, err))
+		result, again = "error", min(writeRetryFirst<<min(w.failures-1, 10), writeRetryLast)
+		w.heldUntil = now.Add(again)
+	}
+	r.metrics.steps.WithLabelValues(string(k), result).Inc()
+	r.publishOverdue()
+	return again
+}
+
+// clearFailures notes that an object was written, by us or by somebody else, or
+// need not be written any more.
+func (r *Rotator) clearFailures(index int) {
+	if w := r.loop.writes[index]; w.failures > 0 {
+		w.failures, w.heldUntil = 0, time.Time{}
+		r.note(cannotWrite, objectName(index), nil)
+		r.publishOverdue()
+	}
+}
+
+func (r *Rotator) publishOverdue() {
+	first := int64(0)
+	for _, w := range r.loop.writes {
+		if since := w.since.UnixNano(); w.failures > 0 && (first == 0 || since < first) {
+			first = since
+		}
+	}
+	r.overdue.Store(first)
+}
+
+func objectName(index int) string {
+	if index == secretIndex {
+		return "Secret " + SecretName
+	}
+	return configurations[index].String()
+}
+
+const (
+	// A repair that comes this often, with less than this time between, has a
+	// cause that goes on.
+	recurs       = 3
+	recursWithin = 10 * time.Minute
+)
+
+// repaired counts and reports the repair of what a field manager wrote, or that it is needed again and again.
+func (r *Rotator) repaired(ctx context.Context, index int, reason, cause, manager string, secret *corev1.Secret) {
+	w, now, object := r.loop.writes[index], r.clock.Now(), objectName(index)
+	if now.Sub(w.repairedAt) > recursWithin {
+		w.repairs = 0
+	}
+	w.repairs, w.repairedAt = w.repairs+1, now
+	r.metrics.repairs.WithLabelValues(cause).Inc()
+	r.log.Info("repaired", "object", object, "cause", cause, "manager", manager)
+	if w.repairs < recurs {
+		r.report(EventCertificate, reason, fmt.Sprintf("%s was %s (field manager: %s); repaired", object, cause, manager))
+		return
+	}
+	if now.Sub(w.reportedAt) <= recursWithin {
+		return
+	}
+	w.reportedAt = now
+	if err := r.cluster.claimReport(ctx, secret, object, now); err != nil {
+		r.log.V(1).Info("not reporting that a repair recurs", "cause", err.Error())
+		return
+	}
+	err := fmt.Errorf("%s was repaired %d times by this replica, the last time because it was %s; the field manager that changed it last is %q: stop it from writing there",
+		object, w.repairs, cause, manager)
+	r.log.Error(err, "repaired again and again", "object", object, "manager", manager, "count", w.repairs)
+	r.report(EventCertificate, "RepairRecurs", err.Error())
+}
