@@ -150,11 +150,18 @@ func (a *attempt) revive(ctx context.Context) error {
 	return a.settle(ctx, controlSettleTimeout)
 }
 
-// fleetWrites are the versions of both objects since begin that the test did not make.
+// fleetWrites are the versions of both objects since begin that the test did not
+// make, without the note of a report that is made at most every ten minutes.
 func (a *attempt) fleetWrites() int {
 	secrets, _ := a.seen.after(a.begin, secretKind)
 	configurations, _ := a.seen.after(a.begin, configKind)
-	return len(secrets) + len(configurations) - int(a.writes.Load())
+	n := len(secrets) + len(configurations) - int(a.writes.Load())
+	for i := 1; i < len(secrets); i++ {
+		if now := secrets[i]; now.by != fieldManager && now.reported != "" && now.reported != secrets[i-1].reported && now.rotation.Generation == secrets[i-1].rotation.Generation {
+			n--
+		}
+	}
+	return n
 }
 
 // wholeAfter is how long the Secret was damaged; false when it still is, or when

@@ -103,7 +103,7 @@ func (a *attempt) awaitExplanation(ctx context.Context, pod corev1.Pod, killed t
 	}
 	took := time.Since(started)
 	a.measure("/readyz named the address and the cause", took, explainLimit)
-	a.remark("/readyz after %.1f s: %q", took.Seconds(), text)
+	a.remark("/readyz named the address and the cause %.1f s after the start", took.Seconds())
 	if err := sleep(ctx, 2*logInterval); err != nil {
 		return err
 	}

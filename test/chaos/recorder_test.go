@@ -32,9 +32,11 @@ type version struct {
 	// damage is nil for a Secret that is whole; keyring is then what it holds.
 	damage  error
 	keyring keyring
-	// rotation is what the Secret's annotation records, request whether it asks for one.
+	// rotation is what the Secret's annotation records, request whether it asks for
+	// one, reported when the fleet told last of repairs that recur.
 	rotation rotationRecord
 	request  bool
+	reported string
 	// bundle is the caBundle of a configuration; none tells that no entry calls the webhook.
 	bundle string
 	none   bool
@@ -54,6 +56,7 @@ type rotationRecord struct {
 const (
 	recordAnnotation  = "sts-webhook.custom-system/rotation"
 	requestAnnotation = "sts-webhook.custom-system/rotate"
+	reportAnnotation  = "sts-webhook.custom-system/reported"
 )
 
 // parseRecord returns the zero record for a text that is none.
@@ -142,6 +145,7 @@ func (r *recorder) add(kind string, obj any, deleted bool) {
 		v.keyring, v.damage = inspect(secret.Data, r.target.dnsName())
 		v.rotation = parseRecord(secret.Annotations[recordAnnotation])
 		v.request = secret.Annotations[requestAnnotation] != ""
+		v.reported = secret.Annotations[reportAnnotation]
 	}
 	if config, ok := obj.(*admissionv1.MutatingWebhookConfiguration); ok && !deleted {
 		v.bundle, v.none = string(r.target.bundleOf(config)), r.target.entry(config) == nil

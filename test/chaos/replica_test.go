@@ -2,7 +2,11 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func nothing(ctx context.Context, _ *attempt) error { return sleep(ctx, 2*time.Second) }
@@ -39,8 +43,13 @@ func reapply(n int) injection {
 	}
 }
 
-// freshReplicas replaces every replica, so that none has told of a repair yet.
-func freshReplicas(ctx context.Context, s *suite) error {
+// nothingReported replaces every replica and removes the note on the Secret, so that
+// the fleet has told of no repair yet.
+func nothingReported(ctx context.Context, s *suite) error {
+	note := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, reportAnnotation)
+	if _, err := s.client.CoreV1().Secrets(s.ours.namespace).Patch(ctx, s.ours.secret, types.MergePatchType, note, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("patch Secret: %w", err)
+	}
 	if err := s.ours.restart(ctx); err != nil {
 		return err
 	}
