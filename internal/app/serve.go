@@ -51,8 +51,8 @@ type process struct {
 }
 
 func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
-	lines := newLogBatch(stderr)
-	defer lines.Flush()
+	lines := newLogWriter(stderr, metrics.Registry)
+	defer lines.Close()
 	log := newLogger(lines, c.verbosity)
 	setMemoryLimit(log)
 	p, err := c.wire(log)
@@ -64,9 +64,9 @@ func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
 
 // newLogger is the one sink of everything that logs: us, controller-runtime
 // and klog.
-func newLogger(w *logBatch, verbosity int) logr.Logger {
+func newLogger(w *logWriter, verbosity int) logr.Logger {
 	handler := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.Level(-verbosity)})
-	log := logr.FromSlogHandler(promptHandler{handler, w.Flush})
+	log := logr.FromSlogHandler(urgentHandler{handler, w.Hurry})
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 	return log

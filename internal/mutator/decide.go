@@ -3,7 +3,9 @@ package mutator
 import (
 	"errors"
 	"fmt"
+	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -46,7 +48,7 @@ func decide(r *review, s Settings) decision {
 		return decision{outcome: ignored}
 	}
 	if r.podErr != nil {
-		return denyMalformed("", "", r.podErr)
+		return denyMalformed("", r.podErr)
 	}
 	if r.pod.optIn.value != optInValue {
 		return decision{outcome: ignored}
@@ -56,7 +58,23 @@ func decide(r *review, s Settings) decision {
 			"the pod has no name (generateName is not enough), so it has no ordinal; "+
 				"let a StatefulSet create it, or remove the label %s", optInLabel)
 	}
+	if problem := nameProblem(r.pod.name); problem != "" {
+		return deny("", ReasonNameInvalid, namePath, metav1.CauseTypeFieldValueInvalid, "the pod's name %s is invalid: %s", quote(r.pod.name), problem)
+	}
 	return place(&r.pod, s)
+}
+
+// nameProblem says why no object can have this name, "" if one can.
+func nameProblem(name string) string {
+	simple := len(name) > 0 && len(name) <= maxName && name[0] != '-' && name[len(name)-1] != '-'
+	for i := 0; simple && i < len(name); i++ {
+		c := name[i]
+		simple = 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-'
+	}
+	if simple { // nearly every name; the library's regular expression takes a microsecond
+		return ""
+	}
+	return strings.Join(content.IsDNS1123Subdomain(name), "; ")
 }
 
 // place decides about an opted-in pod with a name.
@@ -67,6 +85,9 @@ func place(p *pod, s Settings) decision {
 	}
 	if statefulSet == "" {
 		return denyOwner(p)
+	}
+	if problem := nameProblem(statefulSet); problem != "" {
+		return deny("", ReasonNameInvalid, ownersPath, metav1.CauseTypeFieldValueInvalid, "the name %s of the pod's controller is invalid: %s", quote(statefulSet), problem)
 	}
 	ordinal, err := ordinalOf(p.name, statefulSet)
 	if err != nil {
@@ -83,7 +104,11 @@ func place(p *pod, s Settings) decision {
 }
 
 // denyMalformed explains that the object is no Pod that could be changed safely.
-func denyMalformed(statefulSet, field string, err error) decision {
+func denyMalformed(statefulSet string, err error) decision {
+	field := ""
+	if f, ok := errors.AsType[*fault](err); ok {
+		field = f.path
+	}
 	return deny(statefulSet, ReasonPodMalformed, field, metav1.CauseTypeFieldValueInvalid,
 		"the pod cannot be read: %v; create it with a client that sends each field once and with its type", err)
 }
@@ -120,9 +145,8 @@ func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision
 			"annotation %s: %v; write %s in the StatefulSet's pod template", annotationKey, err, example)
 	}
 	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal, key: rule.key, value: rule.value(ordinal)}
-	d.patch, err = patchFor(p, s, d.key, d.value)
-	if err != nil {
-		return denyMalformed(statefulSet, "spec.nodeSelector", err)
+	if d.patch, err = patchFor(p, s, d.key, d.value); err != nil {
+		return denyMalformed(statefulSet, err)
 	}
 	if d.patch == nil {
 		d.outcome = unchanged

@@ -27,7 +27,7 @@ type review struct {
 
 	pod pod
 	// podErr tells that the object cannot be read as a Pod, or in more than
-	// one way. It matters only if the request creates a pod.
+	// one way; a *fault, or nil. It matters only if the request creates a pod.
 	podErr error
 }
 
@@ -85,16 +85,21 @@ type decoder struct {
 	// fault is the first thing that is JSON but not what the document may
 	// hold. Reading goes on, because syntax errors come first: they, unlike
 	// a fault inside the pod, leave nobody to answer.
-	fault error
+	fault *fault
 
 	apiVersion, kind member
 	seenRequest      bool
 }
 
-// blame notes a fault.
+// fault is a member that is JSON but not what it must be.
+type fault struct{ path, problem string }
+
+func (f *fault) Error() string { return "read " + f.path + ": " + f.problem }
+
+// blame notes the first fault.
 func (d *decoder) blame(path, problem string) {
 	if d.fault == nil {
-		d.fault = fmt.Errorf("read %s: %s", path, problem)
+		d.fault = &fault{path, problem}
 	}
 }
 

@@ -7,12 +7,17 @@ const (
 	optInValue    = "true"
 	podIndexLabel = "apps.kubernetes.io/pod-index"
 	annotationKey = "custom-node-selector"
+	// replacedKey is an annotation of ours: the name of the pod whose whole
+	// nodeSelector was replaced (--existing-selector=replace).
+	replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
 )
 
 // Field paths, as the causes of a denial and the errors of the decoder spell
 // them.
 const (
+	objectPath     = "request.object"
 	namePath       = "metadata.name"
+	selectorPath   = "spec.nodeSelector"
 	ownersPath     = "metadata.ownerReferences"
 	podIndexPath   = "metadata.labels[" + podIndexLabel + "]"
 	annotationPath = "metadata.annotations[" + annotationKey + "]"
@@ -29,6 +34,8 @@ type pod struct {
 	hasSpec  bool
 	optIn    member // label ab-build-different
 	podIndex member // label apps.kubernetes.io/pod-index
+	// replacedFor is the annotation replacedKey.
+	replacedFor member
 	// annotation is the text of custom-node-selector, nil if there is none.
 	annotation []byte
 	// controller is the first owner reference with controller: true, as
@@ -44,13 +51,13 @@ type owner struct{ apiVersion, kind, name string }
 // podErr, not among the faults of the review around it.
 func (d *decoder) podObject(seen *bool) error {
 	if *seen {
-		d.blame("request.object", "the member occurs twice")
+		d.blame(objectPath, "the member occurs twice")
 		return d.scan.skip()
 	}
 	outer := d.fault
 	d.fault = nil
 	var metadata, spec bool
-	err := d.object("object", seen, func(name []byte) error {
+	err := d.object(objectPath, seen, func(name []byte) error {
 		switch string(name) {
 		case "metadata":
 			return d.metadata(&metadata)
@@ -59,7 +66,9 @@ func (d *decoder) podObject(seen *bool) error {
 		}
 		return d.scan.skip()
 	})
-	d.review.podErr = d.fault
+	if d.fault != nil {
+		d.review.podErr = d.fault
+	}
 	d.fault = outer
 	return err
 }
@@ -100,8 +109,11 @@ func (d *decoder) labels(seen *bool) error {
 
 func (d *decoder) annotations(seen *bool) error {
 	return d.object("metadata.annotations", seen, func(name []byte) error {
-		if string(name) == annotationKey {
+		switch string(name) {
+		case annotationKey:
 			return d.annotation()
+		case replacedKey:
+			return d.text("metadata.annotations["+replacedKey+"]", &d.review.pod.replacedFor)
 		}
 		return d.unreadText("metadata.annotations")
 	})
@@ -172,7 +184,7 @@ func (d *decoder) spec(seen *bool) error {
 }
 
 func (d *decoder) nodeSelector(seen *bool) error {
-	const path = "spec.nodeSelector"
+	const path = selectorPath
 	object := d.scan.peek() == '{' && !*seen
 	start := d.scan.pos
 	err := d.object(path, seen, func([]byte) error { return d.unreadText(path) })

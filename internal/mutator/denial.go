@@ -16,6 +16,10 @@ const (
 	ReasonPodMalformed = "pod_malformed"
 	// ReasonPodUnnamed: the pod has no name yet, so it has no ordinal.
 	ReasonPodUnnamed = "pod_unnamed"
+	// ReasonNameInvalid: the pod or its StatefulSet has a name that Kubernetes
+	// does not store. The API server refuses such a pod a moment later, so no
+	// observer is told: it would be a way to write to whom they tell.
+	ReasonNameInvalid = "name_invalid"
 	// ReasonNoStatefulSet: the pod is labelled, but no StatefulSet controls it.
 	ReasonNoStatefulSet = "no_statefulset"
 	// ReasonOrdinalInvalid: the pod's name is not <statefulset>-<ordinal>.
@@ -33,7 +37,7 @@ const (
 // Reasons lists every Reason constant.
 func Reasons() []string {
 	return []string{
-		ReasonPodMalformed, ReasonPodUnnamed, ReasonNoStatefulSet, ReasonOrdinalInvalid,
+		ReasonPodMalformed, ReasonPodUnnamed, ReasonNameInvalid, ReasonNoStatefulSet, ReasonOrdinalInvalid,
 		ReasonPodIndexMismatch, ReasonAnnotationMissing, ReasonAnnotationMalformed, ReasonAnnotationInvalid,
 	}
 }

@@ -156,7 +156,7 @@ func (h *handler) report(r *review, d *decision, took time.Duration) {
 	case denied:
 		log.Info("pod denied", "uid", uid, "namespace", namespace, "statefulSet", statefulSet, "pod", podName,
 			"reason", d.denial.reason, "message", d.denial.message, "dryRun", r.dryRun, "durationSeconds", took.Seconds())
-		if h.observer != nil && !r.dryRun {
+		if h.observer != nil && !r.dryRun && d.denial.reason != ReasonNameInvalid {
 			h.observer.Denied(Denial{namespace, statefulSet, podName, d.denial.reason, d.denial.message})
 		}
 	}

@@ -94,7 +94,7 @@ func TestAnswers(t *testing.T) {
 			`annotation custom-node-selector: field "even" is missing; write `+example+` in the StatefulSet's pod template`)},
 		"a malformed annotation is denied with 400": {reviewOf(podJSON(`{`, "")), denialOf(400, "BadRequest", "web-1", "metadata.annotations[custom-node-selector]",
 			`annotation custom-node-selector: it is not valid JSON: read JSON at byte 1: expected a string: unexpected EOF; write `+example+` in the StatefulSet's pod template`)},
-		"a pod that cannot be read is denied with 400": {reviewOf(`{"metadata":{"labels":{"a":1}}}`), denialOf(400, "BadRequest", "", "",
+		"a pod that cannot be read is denied with 400": {reviewOf(`{"metadata":{"labels":{"a":1}}}`), denialOf(400, "BadRequest", "", "metadata.labels",
 			`the pod cannot be read: read metadata.labels: not a string; create it with a client that sends each field once and with its type`)},
 	} {
 		t.Run(sentence, func(t *testing.T) {

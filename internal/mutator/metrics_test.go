@@ -50,7 +50,7 @@ func family(t *testing.T, reg *prometheus.Registry, name string) *dto.MetricFami
 func atZero() map[string]float64 {
 	return map[string]float64{
 		"ignored/": 0, "unchanged/": 0, "placed/": 0,
-		"denied/pod_malformed": 0, "denied/pod_unnamed": 0, "denied/no_statefulset": 0, "denied/ordinal_invalid": 0,
+		"denied/pod_malformed": 0, "denied/pod_unnamed": 0, "denied/name_invalid": 0, "denied/no_statefulset": 0, "denied/ordinal_invalid": 0,
 		"denied/pod_index_mismatch": 0, "denied/annotation_missing": 0, "denied/annotation_malformed": 0, "denied/annotation_invalid": 0,
 		"error/method": 0, "error/media_type": 0, "error/too_large": 0, "error/unreadable": 0, "error/not_review": 0,
 	}
@@ -78,6 +78,7 @@ func TestEachRequestCountsOnce(t *testing.T) {
 		"unchanged/":                  reviewOf(podJSON(webRule, `{"name":"node2"}`)),
 		"placed/":                     string(goldenReview(t)),
 		"denied/pod_malformed":        reviewOf(`[]`),
+		"denied/name_invalid":         object(`"name":"web-1"`, `"name":"Web 1"`),
 		"denied/pod_unnamed":          object(`"name":"web-1"`, `"generateName":"web-"`),
 		"denied/no_statefulset":       object(`StatefulSet`, `ReplicaSet`),
 		"denied/ordinal_invalid":      object(`web-1`, `web-01`),

@@ -44,6 +44,7 @@ const slashRule = `{"key":"example.com/zone","even":"a","odd":"b"}`
 
 func TestPatchedSelector(t *testing.T) {
 	merge, replace := Settings{}, Settings{ReplaceExisting: true}
+	const mark = `[{"op":"add","path":"/metadata/annotations/sts-webhook.custom-system.svc~1replaced-selector-of","value":"web-1"}`
 	for sentence, c := range map[string]struct {
 		rule, selector string
 		settings       Settings
@@ -74,14 +75,14 @@ func TestPatchedSelector(t *testing.T) {
 		"an empty value is not the same as none": {`{"key":"k","even":"x","odd":""}`, `{"j":""}`, merge, `{"j":"","k":""}`,
 			`[{"op":"add","path":"/spec/nodeSelector/k","value":""}]`},
 		"replace: no selector gets one": {webRule, ``, replace, `{"name":"node2"}`,
-			`[{"op":"add","path":"/spec/nodeSelector","value":{"name":"node2"}}]`},
+			mark + `,{"op":"add","path":"/spec/nodeSelector","value":{"name":"node2"}}]`},
 		"replace: other keys go": {webRule, `{"disk":"ssd"}`, replace, `{"name":"node2"}`,
-			`[{"op":"replace","path":"/spec/nodeSelector","value":{"name":"node2"}}]`},
+			mark + `,{"op":"replace","path":"/spec/nodeSelector","value":{"name":"node2"}}]`},
 		"replace: other keys go also beside a right entry": {webRule, `{"disk":"ssd","name":"node2"}`, replace, `{"name":"node2"}`,
-			`[{"op":"replace","path":"/spec/nodeSelector","value":{"name":"node2"}}]`},
+			mark + `,{"op":"replace","path":"/spec/nodeSelector","value":{"name":"node2"}}]`},
 		"replace: a wrong entry is corrected": {slashRule, `{"example.com/zone":"a"}`, replace, `{"example.com/zone":"b"}`,
-			`[{"op":"replace","path":"/spec/nodeSelector","value":{"example.com/zone":"b"}}]`},
-		"replace: a right selector is left alone": {webRule, `{"name":"node2"}`, replace, ``, ``},
+			mark + `,{"op":"replace","path":"/spec/nodeSelector","value":{"example.com/zone":"b"}}]`},
+		"replace: a right selector is only marked": {webRule, `{"name":"node2"}`, replace, `{"name":"node2"}`, mark + `]`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			before := podJSON(c.rule, c.selector)
@@ -96,7 +97,11 @@ func TestPatchedSelector(t *testing.T) {
 				return
 			}
 			after := apply(t, before, d.patch)
-			compareObjects(t, podJSON(c.rule, c.want), after)
+			want := podJSON(c.rule, c.want)
+			if c.settings.ReplaceExisting {
+				want = strings.Replace(want, `"annotations":{`, `"annotations":{"`+replacedKey+`":"web-1",`, 1)
+			}
+			compareObjects(t, want, after)
 			again := admit(t, after, c.settings)
 			if again.outcome != unchanged || again.patch != nil {
 				t.Errorf("reinvocation got outcome %d and patch %s, want unchanged without a patch", again.outcome, again.patch)
@@ -113,14 +118,14 @@ func TestPatchHoldsNoRemoveOrTestOp(t *testing.T) {
 			if err := json.Unmarshal(admit(t, podJSON(webRule, selector), s).patch, &operations); err != nil {
 				t.Fatal(err)
 			}
-			if len(operations) != 1 {
-				t.Errorf("selector %s: got %d operations, want 1", selector, len(operations))
+			if want := 1; len(operations) != want && !(s.ReplaceExisting && len(operations) == want+1) {
+				t.Errorf("selector %s: got %d operations", selector, len(operations))
 			}
 			for _, o := range operations {
 				if o.Op != "add" && o.Op != "replace" {
 					t.Errorf("selector %s: the patch holds the op %s", selector, o.Op)
 				}
-				if !strings.HasPrefix(o.Path, "/spec/nodeSelector") {
+				if !strings.HasPrefix(o.Path, "/spec/nodeSelector") && !(s.ReplaceExisting && o.Path == replacedPointer) {
 					t.Errorf("selector %s: the patch touches %s", selector, o.Path)
 				}
 			}
@@ -145,14 +150,14 @@ func TestPointerIsEscaped(t *testing.T) {
 }
 
 func TestPodThatCannotBePatchedIsDenied(t *testing.T) {
-	for sentence, c := range map[string]struct{ object, problem string }{
-		"no spec":       {strings.Replace(podJSON(webRule, ""), `"spec":`, `"notSpec":`, 1), `spec is missing`},
-		"our key twice": {podJSON(webRule, `{"name":"a","name":"b"}`), `spec.nodeSelector has the key "name" twice`},
+	for sentence, c := range map[string]struct{ object, field, problem string }{
+		"no spec":       {strings.Replace(podJSON(webRule, ""), `"spec":`, `"notSpec":`, 1), `spec`, `it is missing`},
+		"our key twice": {podJSON(webRule, `{"name":"a","name":"b"}`), `spec.nodeSelector`, `the key "name" occurs twice`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			compareDecisions(t, decision{outcome: denied, statefulSet: "web", denial: &denial{
-				reason: "pod_malformed", field: "spec.nodeSelector", cause: "FieldValueInvalid",
-				message: "the pod cannot be read: " + c.problem + "; create it with a client that sends each field once and with its type",
+				reason: "pod_malformed", field: c.field, cause: "FieldValueInvalid",
+				message: "the pod cannot be read: read " + c.field + ": " + c.problem + "; create it with a client that sends each field once and with its type",
 			}}, admit(t, c.object, Settings{}))
 		})
 	}
@@ -195,5 +200,22 @@ func compareObjects(t *testing.T, want, got string) {
 	}
 	if diff := cmp.Diff(parse(want), parse(got)); diff != "" {
 		t.Errorf("objects differ (-want +got):\n%s", diff)
+	}
+}
+
+// P11: with reinvocationPolicy IfNeeded the API server asks again after another
+// webhook changed the pod.
+func TestReplaceKeepsWhatAnotherWebhookAddsAfterIt(t *testing.T) {
+	replace := Settings{ReplaceExisting: true}
+	for _, selector := range []string{``, `{"disk":"ssd"}`, `{"name":"node2"}`} {
+		before := podJSON(webRule, selector)
+		after := apply(t, before, admit(t, before, replace).patch)
+		changed := apply(t, after, []byte(`[{"op":"add","path":"/spec/nodeSelector/zone","value":"a"}]`))
+		if d := admit(t, changed, replace); d.outcome != unchanged || d.patch != nil {
+			t.Errorf("selector %s: reinvocation got outcome %d and patch %s, want unchanged", selector, d.outcome, d.patch)
+		}
+		if d := admit(t, strings.Replace(changed, `"name":"web-1"`, `"name":"web-3"`, 1), replace); d.outcome != placed {
+			t.Errorf("selector %s: a copy of it under another name: got outcome %d, want placed", selector, d.outcome)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package mutator
 import (
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // maxDepth is how many objects and arrays may be open at once. It is the limit
@@ -35,7 +36,26 @@ func (s *scanner) fail(expected string) error {
 	if s.pos >= len(s.data) {
 		return fmt.Errorf("read JSON at byte %d: expected %s: %w", s.pos, expected, io.ErrUnexpectedEOF)
 	}
-	return fmt.Errorf("read JSON at byte %d: expected %s, found %q", s.pos, expected, s.data[s.pos])
+	return fmt.Errorf("read JSON at byte %d: expected %s, found %s", s.pos, expected, describe(s.data[s.pos:]))
+}
+
+// describe names the first character of text.
+func describe(text []byte) string {
+	r, size := utf8.DecodeRune(text)
+	if r == utf8.RuneError && size == 1 {
+		return fmt.Sprintf("the byte 0x%02x, which is no UTF-8", text[0])
+	}
+	if ascii, ok := fullWidth[r]; ok {
+		return fmt.Sprintf("%q, which is full-width: type %s instead", r, ascii)
+	}
+	return fmt.Sprintf("%q", r)
+}
+
+// fullWidth maps the punctuation that a Chinese input method types, or a word
+// processor, to the ASCII that JSON wants.
+var fullWidth = map[rune]string{
+	'“': `"`, '”': `"`, '＂': `"`, '「': `"`, '」': `"`, '‘': `"`, '’': `"`,
+	'：': ":", '，': ",", '、': ",", '｛': "{", '｝': "}", '［': "[", '］': "]", '【': "[", '】': "]", '\u3000': "a space",
 }
 
 // peek passes over white space and returns the next byte without consuming it,

@@ -59,16 +59,17 @@ func (s *scanner) skipString() (plain bool, err error) {
 	data, i := s.data, s.pos+1
 	plain = true
 	for {
-		i = plainEnd(data, i)
+		end, ascii := stringEnd(data, i)
+		i, plain = end, plain && ascii
 		if i >= len(data) {
 			s.pos = i
 			return false, s.fail("the end of a string")
 		}
-		switch c := data[i]; {
-		case c == '"':
+		switch data[i] {
+		case '"':
 			s.pos = i + 1
 			return plain, nil
-		case c == '\\':
+		case '\\':
 			n := escapeLen(data[i:])
 			if n == 0 {
 				s.pos = i
@@ -76,42 +77,44 @@ func (s *scanner) skipString() (plain bool, err error) {
 			}
 			plain = false
 			i += n
-		case c < ' ':
+		default:
 			s.pos = i
 			return false, s.fail("no control character in a string")
-		default:
-			plain = false
-			i++
 		}
 	}
 }
 
-// plainEnd returns the index of the first byte at or after i that is a quote, a
-// backslash, a control character or beyond ASCII; len(data) if there is none.
+// stringEnd returns the index of the first byte at or after i that is a quote, a
+// backslash or a control character, len(data) if there is none, and whether
+// every byte before it is ASCII.
 //
 // It looks at eight bytes at a time: for each of them the top bit of special
-// ends up set if that byte is one of the four. A borrow may also set the bit of
+// ends up set if that byte is one of the three. A borrow may also set the bit of
 // a byte ABOVE a special one, never of one below, and only the lowest is used.
-func plainEnd(data []byte, i int) int {
+func stringEnd(data []byte, i int) (end int, ascii bool) {
 	const (
 		ones = 0x0101010101010101
 		tops = 0x8080808080808080
 	)
+	beyond := uint64(0)
 	for ; i+8 <= len(data); i += 8 {
 		w := binary.LittleEndian.Uint64(data[i:])
 		quote, slash := w^ones*'"', w^ones*'\\'
-		special := ((w-ones*' ')&^w | (quote-ones)&^quote | (slash-ones)&^slash | w) & tops
+		special := ((w-ones*' ')&^w | (quote-ones)&^quote | (slash-ones)&^slash) & tops
 		if special != 0 {
-			return i + bits.TrailingZeros64(special)/8
+			n := bits.TrailingZeros64(special) / 8
+			return i + n, (beyond|w&(1<<(8*n)-1))&tops == 0
 		}
+		beyond |= w
 	}
-	for i < len(data) {
-		if c := data[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
+	for ; i < len(data); i++ {
+		c := data[i]
+		if c < ' ' || c == '"' || c == '\\' {
 			break
 		}
-		i++
+		beyond |= uint64(c)
 	}
-	return i
+	return i, beyond&tops == 0
 }
 
 // escapeLen returns the length of the escape that text starts with, 0 if it is
