@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"sts-mutating-webhook/test/cluster"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
 	"sts-mutating-webhook/test/load"
 )
 
@@ -13,15 +15,60 @@ import (
 // sent at once beyond them needs handshakes.
 const idleConnections = 25
 
+// configurationKeys is a part of the keys of webhook configurations in etcd.
+const configurationKeys = "/mutatingwebhookconfigurations/"
+
 func startSecondAPIServer(ctx context.Context, s *suite) error {
 	var err error
-	s.second, err = s.cluster.StartSecondAPIServer(ctx)
+	s.second, err = s.cluster.StartSecondAPIServer(ctx, configurationKeys)
 	return err
 }
 
 func killSecondAPIServer(ctx context.Context, s *suite) error {
+	if s.second == nil {
+		return nil
+	}
+	second := s.second
 	s.second = nil
-	return s.cluster.KillDaemon(ctx, cluster.SecondAPIServer)
+	return second.Kill(ctx)
+}
+
+// staleThroughRotation keeps a rotation and a distrust of the new CA from the second
+// apiserver, which goes on calling the webhook by the caBundle of before both. All
+// replicas are replaced meanwhile, so that its connections are new ones.
+func staleThroughRotation(ctx context.Context, a *attempt) error {
+	second, begin := a.suite.second, time.Now()
+	second.Withhold()
+	defer second.Deliver()
+	if err := a.rotate(ctx); err != nil {
+		return err
+	}
+	if err := distrust(ctx, a); err != nil {
+		return err
+	}
+	if err := a.restart(ctx); err != nil {
+		return err
+	}
+	if err := a.awaitScale(ctx, replicas); err != nil {
+		return err
+	}
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(second.Config)
+	if err != nil {
+		return err
+	}
+	// Resource version 0 asks for what the apiserver has, however old.
+	config, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, a.configuration, metav1.GetOptions{ResourceVersion: "0"})
+	if err != nil {
+		return fmt.Errorf("read the configuration of the second apiserver: %w", err)
+	}
+	if got := string(a.bundleOf(config)); got != a.bundle {
+		return fmt.Errorf("read the caBundle of the second apiserver: %v, want that of before the rotation, %v, or nothing is proved", fingerprints(got), fingerprints(a.bundle))
+	}
+	a.remark("%d creations through the apiserver that had heard of nothing for %.0f s", len(a.loads[1].Report().Since(begin).Samples), time.Since(begin).Seconds())
+	return nil
 }
 
 // stoppedThroughRotation stops the second apiserver, rotates, then distrusts the new
@@ -34,8 +81,9 @@ func stoppedThroughRotation(ctx context.Context, attempts []*attempt) error {
 	for _, each := range attempts {
 		each.loads[1].Hold()
 	}
+	second := a.suite.second
 	stopped := time.Now()
-	if err := a.suite.cluster.PauseDaemon(cluster.SecondAPIServer); err != nil {
+	if err := second.Pause(); err != nil {
 		return err
 	}
 	for _, each := range attempts {
@@ -55,7 +103,7 @@ func stoppedThroughRotation(ctx context.Context, attempts []*attempt) error {
 	if err := sleep(ctx, time.Second); err != nil {
 		return err
 	}
-	if err := a.suite.cluster.ContinueDaemon(cluster.SecondAPIServer); err != nil {
+	if err := second.Continue(); err != nil {
 		return err
 	}
 	continued := time.Now()

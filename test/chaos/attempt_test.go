@@ -84,7 +84,7 @@ func (a *attempt) startLoad(ctx context.Context, sc scenario) error {
 	if !sc.twoAPIServers {
 		return nil
 	}
-	if run, err = a.suite.load(ctx, a.target, a.suite.second); err != nil {
+	if run, err = a.suite.load(ctx, a.target, a.suite.second.Config); err != nil {
 		return err
 	}
 	a.loads = append(a.loads, run)

@@ -98,6 +98,10 @@ func rotationScenarios() []scenario {
 			cluster: stoppedThroughRotation, rotates: true, writes: 6, controlLoses: true,
 		},
 		{
+			name:    "one of two apiservers hears of no rotation, no distrust, and calls new replicas",
+			prepare: startSecondAPIServer, undo: killSecondAPIServer, twoAPIServers: true, ours: staleThroughRotation, rotates: true, writes: 6,
+		},
+		{
 			name: "`rotate --distrust-now` while a replica is cut off from the apiserver for 70 s",
 			ours: distrustCutOff, verify: countCutOff, rotates: true, writes: 2, errors: []string{""},
 		},

@@ -36,8 +36,8 @@ type suite struct {
 	full      bool
 	// pause is how long the load goes on after an event, at least.
 	pause time.Duration
-	// second reaches a second apiserver; nil while there is none.
-	second *rest.Config
+	// second is a second apiserver; nil while there is none.
+	second *cluster.Second
 }
 
 // newSuite brings everything up, as fresh as a first installation.

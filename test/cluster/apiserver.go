@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,10 +20,16 @@ const (
 
 const secondAPIServerPort = "6444"
 
-func (c *Cluster) apiserverArgs(port, auditLog string) []string {
+// Addresses in the control plane's network.
+const (
+	etcdAddress      = "127.0.0.1:2379"
+	etcdProxyAddress = "127.0.0.1:12379"
+)
+
+func (c *Cluster) apiserverArgs(port, etcd, auditLog string) []string {
 	pki := c.path("pki")
 	return []string{
-		"--etcd-servers=http://127.0.0.1:2379",
+		"--etcd-servers=http://" + etcd,
 		"--advertise-address=" + nodeIP(1), "--secure-port=" + port,
 		"--service-cluster-ip-range=" + serviceCIDR,
 		"--client-ca-file=" + pki + "/ca.crt",
@@ -77,25 +84,53 @@ func (c *Cluster) StartAPIServer(ctx context.Context) error {
 	return c.waitAPIServer(ctx, APIServer, c.RESTConfig())
 }
 
-// StartSecondAPIServer starts a second kube-apiserver beside the first, as a control
-// plane of several machines has it, and returns the administrator's way to it when it
-// is ready. Nodes and pods know the first one only. It is no part of a healthy
-// cluster: end it with KillDaemon(ctx, SecondAPIServer).
-func (c *Cluster) StartSecondAPIServer(ctx context.Context) (*rest.Config, error) {
-	config := c.RESTConfig()
-	config.Host = "https://" + nodeIP(1) + ":" + secondAPIServerPort
-	if err := c.StartDaemon(ctx, SecondAPIServer); err != nil {
-		return nil, err
-	}
-	return config, c.waitAPIServer(ctx, SecondAPIServer, config)
+// Second is a second kube-apiserver beside the first, as a control plane of several
+// machines has it. Nodes and pods know the first one only.
+type Second struct {
+	// Config is the administrator's way to it.
+	Config  *rest.Config
+	cluster *Cluster
+	proxy   *etcdProxy
 }
 
-// PauseDaemon stops a daemon where it is (SIGSTOP): its connections stay open, and
-// nobody answers on them.
-func (c *Cluster) PauseDaemon(name string) error { return c.signal(name, unix.SIGSTOP) }
+// StartSecondAPIServer returns when the second apiserver is ready. It is no part of a
+// healthy cluster, and lives no longer than this process: end it with Kill. Of the
+// resource whose keys in etcd hold key, etcd's news can be withheld from it.
+func (c *Cluster) StartSecondAPIServer(ctx context.Context, key string) (*Second, error) {
+	s := &Second{Config: c.RESTConfig(), cluster: c}
+	s.Config.Host = "https://" + nodeIP(1) + ":" + secondAPIServerPort
+	listener, err := c.listenForEtcd()
+	if err != nil {
+		return nil, err
+	}
+	s.proxy = startEtcdProxy(listener, c.Dialer(nodeName(1)), key)
+	if err := c.StartDaemon(ctx, SecondAPIServer); err != nil {
+		return nil, errors.Join(err, s.Kill(ctx))
+	}
+	if err := c.waitAPIServer(ctx, SecondAPIServer, s.Config); err != nil {
+		return nil, errors.Join(err, s.Kill(ctx))
+	}
+	return s, nil
+}
 
-// ContinueDaemon lets a paused daemon go on.
-func (c *Cluster) ContinueDaemon(name string) error { return c.signal(name, unix.SIGCONT) }
+// Withhold lets the apiserver go on without news of the resource until Deliver.
+func (s *Second) Withhold() { s.proxy.withhold() }
+
+// Deliver undoes Withhold.
+func (s *Second) Deliver() { s.proxy.deliver() }
+
+// Pause stops the apiserver where it is (SIGSTOP): its connections stay open, and
+// nobody answers on them.
+func (s *Second) Pause() error { return s.cluster.signal(SecondAPIServer, unix.SIGSTOP) }
+
+// Continue undoes Pause.
+func (s *Second) Continue() error { return s.cluster.signal(SecondAPIServer, unix.SIGCONT) }
+
+// Kill ends the apiserver.
+func (s *Second) Kill(ctx context.Context) error {
+	s.Deliver()
+	return errors.Join(s.cluster.KillDaemon(ctx, SecondAPIServer), s.proxy.listener.Close())
+}
 
 // signal sends a signal to a daemon that must run.
 func (c *Cluster) signal(name string, signal unix.Signal) error {

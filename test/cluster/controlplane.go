@@ -28,11 +28,11 @@ func (c *Cluster) controlPlaneDaemon(name string) (daemon, bool) {
 	program, argv := name, map[string][]string{
 		Etcd: {
 			"--data-dir=" + c.path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
-			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+			"--listen-client-urls=http://" + etcdAddress, "--advertise-client-urls=http://" + etcdAddress,
 			"--listen-peer-urls=http://127.0.0.1:2380",
 		},
-		APIServer:       c.apiserverArgs(apiserverPort, c.LogPath(Audit)),
-		SecondAPIServer: append(c.apiserverArgs(secondAPIServerPort, c.LogPath(SecondAudit)), "--endpoint-reconciler-type=none"),
+		APIServer:       c.apiserverArgs(apiserverPort, etcdAddress, c.LogPath(Audit)),
+		SecondAPIServer: append(c.apiserverArgs(secondAPIServerPort, etcdProxyAddress, c.LogPath(SecondAudit)), "--endpoint-reconciler-type=none"),
 		ControllerManager: {
 			"--kubeconfig=" + pki + "/kube-controller-manager.kubeconfig",
 			"--authentication-kubeconfig=" + pki + "/kube-controller-manager.kubeconfig",
