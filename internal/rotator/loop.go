@@ -68,9 +68,15 @@ func (r *Rotator) reconcile(ctx context.Context) time.Duration {
 	return max(0, min(again, r.serveAndCheck(ctx, seen), r.opts.Policy.RotationCheck))
 }
 
+// bounded is a context for requests. They are ended by time alone, not by the end
+// of the process: client-go logs an answer that is cut off as an error.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+}
+
 // observe looks at the cluster and notes what that says about the connection.
 func (r *Rotator) observe(ctx context.Context, live bool) (observation, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	seen, err := r.cluster.observe(ctx, live)
 	if err != nil || !seen.live {
@@ -181,12 +187,12 @@ func (r *Rotator) remember(k *keyring) {
 
 // writeSecret restores the Secret or takes a step.
 func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen observation) time.Duration {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	secret, err := seen.secret, error(nil)
 	if secret == nil {
 		if secret, err = r.cluster.createSecret(ctx); err != nil || len(secret.Data) > 0 { // a peer was faster
-			return r.wrote(ctx, secretIndex, step, err)
+			return r.wrote(secretIndex, step, err)
 		}
 	}
 	memory, manager := r.memory.Load(), lastManager(secret, "data", recordAnnotation)
@@ -209,7 +215,7 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 		r.report(EventCertificate, stepReasons[step], fmt.Sprintf("%s: the CA is %.12s until %s, the serving certificate ends %s",
 			step, signer.id, signer.expires.UTC().Format(time.RFC3339), k.leafExpires.UTC().Format(time.RFC3339)))
 	}
-	return r.wrote(ctx, secretIndex, step, err)
+	return r.wrote(secretIndex, step, err)
 }
 
 var stepReasons = map[kind]string{create: "CACreated", rotate: "CARotated", distrust: "CADistrusted", retire: "CARetired", renew: "CertificateRenewed"}
@@ -230,7 +236,7 @@ func damage(seen observation, s state) string {
 // inject writes memory's caBundle: as a matter of course after each step, as a
 // repair when the caBundle was another one than the last that was ours.
 func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.Duration {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	config, memory := seen.configs[index], r.memory.Load()
 	err := r.cluster.updateBundles(ctx, config, memory.bundle())
@@ -248,7 +254,7 @@ func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.
 			r.repaired(ctx, index, "CABundleRepaired", cause, lastManager(config, "caBundle"), seen.secret)
 		}
 	}
-	return r.wrote(ctx, index, inject, err)
+	return r.wrote(index, inject, err)
 }
 
 // serveAndCheck serves what the caBundle verifies, and tries to become Ready.

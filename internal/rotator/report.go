@@ -3,7 +3,6 @@ package rotator
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -181,14 +180,12 @@ type writeState struct {
 }
 
 // wrote notes the result of a write and returns when to look again.
-func (r *Rotator) wrote(ctx context.Context, index int, k kind, err error) time.Duration {
+func (r *Rotator) wrote(index int, k kind, err error) time.Duration {
 	w, now := r.loop.writes[index], r.clock.Now()
 	result, again := "success", time.Duration(0)
 	switch {
 	case err == nil:
 		r.clearFailures(index)
-	case errors.Is(context.Cause(ctx), context.Canceled):
-		return 0 // the process ends
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && k != create:
 		result, again = "conflict", 50*time.Millisecond // somebody else wrote first
 	default:

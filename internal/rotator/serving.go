@@ -89,6 +89,8 @@ func (r *Rotator) selfCheck(ctx context.Context) error {
 	if r.serving.Load() == nil {
 		return errNoCertificate
 	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	seen, err := r.cluster.observe(ctx, true)
 	if err != nil {
 		return err
@@ -97,8 +99,6 @@ func (r *Rotator) selfCheck(ctx context.Context) error {
 	if !roots.AppendCertsFromPEM(seen.bundle(r.opts.Namespace)) {
 		return fmt.Errorf("%s has no caBundle with a certificate yet", configurations[0])
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
 	raw, err := r.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("self-check: connect to own listener: %w", err)
