@@ -20,7 +20,7 @@ const bootLimit = 3 * time.Second
 func (s *suite) firstBoots(ctx context.Context, t *testing.T) string {
 	n := 2
 	if s.full {
-		n = 20
+		n = 10
 	}
 	var all []time.Duration
 	t.Run("first boot", func(t *testing.T) {

@@ -85,20 +85,26 @@ func recreateConfiguration(ctx context.Context, a *attempt) error {
 	return nil
 }
 
+// putBackEvery and putBackFor are the rhythm of a tool that applies an old manifest; in
+// the short form it ends after putBackShort.
 const (
-	putBackFor   = 20 * time.Second
 	putBackEvery = 200 * time.Millisecond
+	putBackFor   = 20 * time.Second
+	putBackShort = 8 * time.Second
 )
 
 // putBack is a tool that applies the caBundle of an old manifest over and over, while
 // a rotation begins, ends, and for a while after it.
 func putBack(ctx context.Context, a *attempt) error {
 	var both errgroup.Group
-	previous := []byte(a.bundle)
+	previous, d := []byte(a.bundle), putBackShort
+	if a.suite.full {
+		d = putBackFor
+	}
 	both.Go(func() error {
 		tick := time.NewTicker(putBackEvery)
 		defer tick.Stop()
-		for end := time.Now().Add(putBackFor); time.Now().Before(end); <-tick.C {
+		for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
 			if err := a.changeBundle(ctx, previous); err != nil {
 				return err
 			}
@@ -116,7 +122,7 @@ func putBack(ctx context.Context, a *attempt) error {
 			n++
 		}
 	}
-	a.remark("put back %d times", n)
+	a.remark("put back %d times in %s", n, d)
 	return nil
 }
 

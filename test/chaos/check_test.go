@@ -60,8 +60,7 @@ func (a *attempt) late() []measurement {
 }
 
 // blamesMachine tells whether a stall can be the cause of all that went wrong: of
-// what came too late, and of creations that were lost by timeouts or just after the
-// time in which losses are expected.
+// what came too late, and of creations that were lost by timeouts.
 func (a *attempt) blamesMachine(stall time.Duration) bool {
 	late, lost := a.late(), a.unexplained()
 	if len(a.failures) > 0 || len(late) == 0 && len(lost) == 0 {
@@ -73,7 +72,7 @@ func (a *attempt) blamesMachine(stall time.Duration) bool {
 		}
 	}
 	for cause := range lost {
-		if stall < stalled || !strings.Contains(cause, "context deadline exceeded") && len(late) == 0 {
+		if stall < stalled || !strings.Contains(cause, "context deadline exceeded") {
 			return false
 		}
 	}
@@ -186,15 +185,15 @@ func TestBlamesMachine(t *testing.T) {
 		stall    time.Duration
 		want     bool
 	}{
-		"nothing lost":                                        {stall: 2 * time.Second},
-		"a timeout while the machine stalled":                 {lost: timeout, stall: 2 * time.Second, want: true},
-		"a timeout while it did not":                          {lost: timeout, stall: time.Second / 10},
-		"a certificate that nobody trusts":                    {lost: untrusted, stall: 2 * time.Second},
-		"a repair too late while the machine stalled":         {measured: []measurement{second}, stall: time.Second, want: true},
-		"a repair too late while it did not":                  {measured: []measurement{second}, stall: time.Second / 10},
-		"a repair too late, and the losses that come with it": {lost: untrusted, measured: []measurement{second}, stall: time.Second, want: true},
-		"a repair that never came":                            {measured: []measurement{second}, failures: []string{"never"}, stall: 2 * time.Second},
-		"a repair in time":                                    {measured: []measurement{{"it was repaired", time.Second / 2, time.Second}}, stall: 2 * time.Second},
+		"nothing lost":                                       {stall: 2 * time.Second},
+		"a timeout while the machine stalled":                {lost: timeout, stall: 2 * time.Second, want: true},
+		"a timeout while it did not":                         {lost: timeout, stall: time.Second / 10},
+		"a certificate that nobody trusts":                   {lost: untrusted, stall: 2 * time.Second},
+		"a repair too late while the machine stalled":        {measured: []measurement{second}, stall: time.Second, want: true},
+		"a repair too late while it did not":                 {measured: []measurement{second}, stall: time.Second / 10},
+		"a repair too late, and a certificate nobody trusts": {lost: untrusted, measured: []measurement{second}, stall: 2 * time.Second},
+		"a repair that never came":                           {measured: []measurement{second}, failures: []string{"never"}, stall: 2 * time.Second},
+		"a repair in time":                                   {measured: []measurement{{"it was repaired", time.Second / 2, time.Second}}, stall: 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &attempt{measured: tc.measured, failures: tc.failures}
