@@ -153,13 +153,16 @@ func (a *attempt) revive(ctx context.Context) error {
 // fleetWrites are the versions of both objects since begin that the test did not
 // make, without the note of a report that is made at most every ten minutes.
 func (a *attempt) fleetWrites() int {
-	secrets, _ := a.seen.after(a.begin, secretKind)
+	secrets, _ := a.seen.after(time.Time{}, secretKind)
 	configurations, _ := a.seen.after(a.begin, configKind)
-	n := len(secrets) + len(configurations) - int(a.writes.Load())
-	for i := 1; i < len(secrets); i++ {
-		if now := secrets[i]; now.by != fieldManager && now.reported != "" && now.reported != secrets[i-1].reported && now.rotation.Generation == secrets[i-1].rotation.Generation {
-			n--
+	n := len(configurations) - int(a.writes.Load())
+	before := version{}
+	for _, v := range secrets {
+		noted := v.reported != "" && v.reported != before.reported && v.rotation.Generation == before.rotation.Generation
+		if !v.at.Before(a.begin) && !noted {
+			n++
 		}
+		before = v
 	}
 	return n
 }

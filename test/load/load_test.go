@@ -21,7 +21,7 @@ import (
 const failure = `Internal error occurred: failed calling webhook "sts-webhook.custom-system.svc": failed to call webhook: ` +
 	`Post "https://sts-webhook.custom-system.svc:8443/mutate?timeout=5s": tls: failed to verify certificate: x509: certificate signed by unknown authority`
 
-func TestJudge(t *testing.T) {
+func TestClassify(t *testing.T) {
 	status := func(message string) string {
 		text, _ := json.Marshal(metav1.Status{Message: message})
 		return string(text)
@@ -43,7 +43,7 @@ func TestJudge(t *testing.T) {
 		"an overloaded apiserver is unavailable (429)": {429, status("too many requests"), Unavailable, "too many requests"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, why := judge(tc.code, []byte(tc.body), selectorKey, evenGroup)
+			got, why := classify(tc.code, []byte(tc.body), selectorKey, evenGroup)
 			if got != tc.want || why != tc.cause {
 				t.Errorf("got %s %q, want %s %q", got, why, tc.want, tc.cause)
 			}
@@ -81,7 +81,7 @@ func apiserver(t *testing.T, answer func(n int64, w http.ResponseWriter) (done b
 }
 
 func TestRun(t *testing.T) {
-	t.Run("every creation up to the limit is sent and judged", func(t *testing.T) {
+	t.Run("every creation up to the limit is sent and classified", func(t *testing.T) {
 		cfg := apiserver(t, func(n int64, w http.ResponseWriter) bool {
 			if n%10 == 0 {
 				w.WriteHeader(http.StatusInternalServerError)
