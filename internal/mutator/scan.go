@@ -6,29 +6,18 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how many objects and arrays may be open at once. It is the limit
-// of encoding/json and of sigs.k8s.io/json, so a text that the API server can
-// read is never refused here for its depth.
-const maxDepth = 10000
-
 // scanner reads one JSON text (RFC 8259) from front to back, once. It checks
-// the syntax of everything it passes over, keeps nothing of what is skipped,
-// and allocates only for strings that are asked for. The zero value with data
-// set is ready.
+// the syntax of what it reads, keeps nothing of what is skipped, and allocates
+// only for strings that are asked for. The zero value with data set is ready.
 //
 // It exists because the handler needs a dozen small values out of a text whose
 // rest it must neither keep nor change: see the package comment for what the
-// libraries cost. Memory and stack are bounded: open containers are one bit
-// each, and no method calls itself.
+// libraries cost. No method calls itself.
 //
 // Every method that returns an error leaves the scanner unusable.
 type scanner struct {
-	data  []byte
-	pos   int // next unread byte of data
-	depth int // containers open at pos
-	// objects holds one bit per open container: set for an object, clear for
-	// an array. Only skip uses it; object and array keep their state in code.
-	objects [maxDepth/64 + 1]uint64
+	data []byte
+	pos  int // next unread byte of data
 }
 
 // fail describes what is wrong at the unread byte.
@@ -142,17 +131,12 @@ func (s *scanner) open(bracket byte) error {
 	if s.peek() != bracket {
 		return s.fail(fmt.Sprintf("%q", bracket))
 	}
-	if s.depth == maxDepth {
-		return fmt.Errorf("read JSON at byte %d: more than %d levels deep", s.pos, maxDepth)
-	}
 	s.pos++
-	s.depth++
 	return nil
 }
 
 func (s *scanner) close() error {
 	s.pos++
-	s.depth--
 	return nil
 }
 

@@ -28,13 +28,10 @@ const (
 // variable only so that a test can link a build with another one (-ldflags -X).
 var recordFormat = "1"
 
-// maxGeneration bounds what a record may claim, so that counting on from it never overflows.
-const maxGeneration = 1 << 53
-
 // record orders the states of the Secret: a counter, because no two clocks agree.
 type record struct {
 	Format     int      `json:"format"`
-	Generation int64    `json:"generation"`        // grows by one with every write
+	Generation uint32   `json:"generation"`        // grows by one with every write; see laterThan
 	Step       kind     `json:"step"`              // what that write did; for people
 	Request    string   `json:"request,omitempty"` // the id of the request carried out last
 	Trusted    []string `json:"trusted"`           // SHA-256 of each CA in ca.crt, hex; for "sts-webhook rotate"
@@ -54,10 +51,18 @@ func ownFormat() int {
 // with this one: format and generation.
 func parseRecord(text string) record {
 	var r record
-	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Format < 1 || r.Generation < 0 || r.Generation > maxGeneration {
+	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Format < 1 {
 		return record{}
 	}
 	return r
+}
+
+// laterThan compares generations by serial number arithmetic (RFC 1982): whatever
+// somebody writes into a record, one of two generations is the later one, so two
+// replicas cannot both insist on theirs, and counting on never overflows. No
+// generation is earlier than all.
+func (r record) laterThan(o record) bool {
+	return r.Generation != 0 && (o.Generation == 0 || int32(r.Generation-o.Generation) > 0)
 }
 
 // tooNew is an error if a build with a higher format number wrote r.

@@ -82,20 +82,15 @@ type cluster struct {
 	synced       func() bool // whether cached may be read
 }
 
-// observe reads every object. The error names the one that could not be read.
+// observe reads every object; the Secret last, so that an update of a configuration
+// that was read conflicts if it was made to fit a later Secret than the one seen.
+// The error names the object that could not be read.
 func (c *cluster) observe(ctx context.Context, live bool) (observation, error) {
 	from := c.cached
 	if live = live || !c.synced(); live {
 		from = c.live
 	}
 	seen := observation{live: live}
-	secret := &corev1.Secret{}
-	switch err := from.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: SecretName}, secret); {
-	case err == nil:
-		seen.secret = secret
-	case !apierrors.IsNotFound(err):
-		return seen, fmt.Errorf("get Secret %s/%s: %w", c.namespace, SecretName, err)
-	}
 	for _, name := range configurations {
 		config := name.object()
 		switch err := from.Get(ctx, client.ObjectKeyFromObject(config), config); {
@@ -105,6 +100,13 @@ func (c *cluster) observe(ctx context.Context, live bool) (observation, error) {
 			return seen, fmt.Errorf("get %s: %w", name, err)
 		}
 		seen.configs = append(seen.configs, config)
+	}
+	secret := &corev1.Secret{}
+	switch err := from.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: SecretName}, secret); {
+	case err == nil:
+		seen.secret = secret
+	case !apierrors.IsNotFound(err):
+		return seen, fmt.Errorf("get Secret %s/%s: %w", c.namespace, SecretName, err)
 	}
 	return seen, nil
 }

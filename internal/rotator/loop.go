@@ -30,6 +30,7 @@ type loopState struct {
 	readRetry  time.Duration
 	cutOff     bool                // see state
 	waitSince  time.Time           // see state
+	waitDigest string              // of the Secret then
 	strayed    map[int]time.Time   // since when a caBundle is not memory's
 	matched    map[int][]byte      // the last caBundle that was
 	writes     map[int]*writeState // secretIndex too
@@ -125,6 +126,13 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		r.note(newerFormat, "", err)
 		s.request, err = parseRequest(seen.secret.Annotations[requestAnnotation])
 		r.note(badRequest, "", err)
+	}
+	digest := ""
+	if held != nil {
+		digest = held.digest
+	}
+	if digest != l.waitDigest { // a peer has acted
+		l.waitDigest, s.waitSince = digest, time.Time{}
 	}
 	for i, config := range seen.configs {
 		entries := entriesOf(config, r.opts.Namespace)

@@ -32,10 +32,7 @@ const (
 	peerTimeout = 5 * time.Second
 	// injectDelay is how long a caBundle that still verifies us stays as it is, so
 	// that every replica serves the new chain before an old CA goes.
-	injectDelay = 300 * time.Millisecond
-	// maxJump bounds how many generations a replica can have missed; a larger
-	// difference is damage.
-	maxJump = 1 << 20
+	injectDelay = 500 * time.Millisecond
 )
 
 // ca is what the protocol needs to know of one certificate authority.
@@ -52,6 +49,10 @@ type summary struct {
 	record                   record
 	digest                   string // of every byte that is ours, the record's included
 }
+
+// hasLeaf reports whether the serving certificate is there; if it is not, the
+// bridges are lost too.
+func (k *summary) hasLeaf() bool { return !k.leafExpires.IsZero() }
 
 // bundle is what one entry of a webhook configuration that calls our Service
 // holds, compared with memory and Secret.
@@ -128,7 +129,7 @@ func (s state) doubtful() bool {
 func (s state) decideWithoutMemory() action {
 	empty := !slices.ContainsFunc(s.bundles, func(b bundle) bool { return !b.empty })
 	switch {
-	case s.secret != nil && s.bundlesAgree():
+	case s.secret != nil && s.bundlesAgree() && (s.secret.hasLeaf() || s.waited()):
 		return action{kind: adopt}
 	case s.memory == nil && s.blank && empty:
 		return action{kind: create}
@@ -156,13 +157,12 @@ func (s state) bundlesAgree() bool {
 	return agree
 }
 
-// superseded reports whether the Secret is a later state of what we remember.
+// superseded reports whether the Secret is a later state of what we remember. A CA
+// that has ended cannot vouch for the next one, and nobody verifies by it, so it is
+// not defended.
 func (s state) superseded() bool {
-	if s.secret == nil {
-		return false
-	}
-	ahead := s.secret.record.Generation - s.memory.record.Generation
-	return ahead > 0 && ahead <= maxJump && (s.continues || s.bundlesAgree())
+	return s.secret != nil && s.secret.hasLeaf() && s.secret.record.laterThan(s.memory.record) &&
+		(s.continues || s.bundlesAgree() || !s.now.Before(s.memory.trusted[0].expires))
 }
 
 // maintain decides while the Secret is what we remember.
@@ -259,27 +259,24 @@ func (s state) hold(a action) action {
 }
 
 // nextGeneration numbers the state that a write of new content makes: later than
-// what is remembered and than what stands in the Secret, if that is believable.
-func (s state) nextGeneration() int64 {
-	last := int64(0)
+// what is remembered and than what stands in the Secret.
+func (s state) nextGeneration() uint32 {
+	var last record
 	for _, k := range []*summary{s.memory, s.secret} {
-		if k != nil && k.record.Generation <= maxGeneration-maxJump {
-			last = max(last, k.record.Generation)
+		if k != nil && k.record.laterThan(last) {
+			last = k.record
 		}
 	}
-	return last + 1
+	return max(1, last.Generation+1) // 0 is no generation
 }
 
 // outbids reports whether a restoration needs a generation of its own: the Secret
-// claims to be as new as memory. Two replicas that took different steps from the
-// same state, because an older copy was put back between, would otherwise
-// overwrite each other for ever.
+// claims to be exactly as new as memory. Two replicas that took different steps
+// from the same state, because an older copy was put back between, would otherwise
+// overwrite each other for ever. A Secret that claims to be later is not outbid:
+// a peer may hold what is later in truth, a distrust perhaps.
 func (s state) outbids() bool {
-	if s.secret == nil || s.memory.record.tooNew() != nil {
-		return false
-	}
-	ahead := s.secret.record.Generation - s.memory.record.Generation
-	return ahead >= 0 && ahead <= maxJump
+	return s.secret != nil && s.memory.record.tooNew() == nil && s.secret.record.Generation == s.memory.record.Generation
 }
 
 // requestAfter is the id of the request that is done once step k was taken.
