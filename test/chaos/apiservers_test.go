@@ -43,7 +43,7 @@ func staleThroughRotation(ctx context.Context, a *attempt) error {
 	if err := a.rotate(ctx); err != nil {
 		return err
 	}
-	if err := distrust(ctx, a); err != nil {
+	if _, err := a.distrust(ctx); err != nil {
 		return err
 	}
 	if err := a.restart(ctx); err != nil {
@@ -97,7 +97,7 @@ func stoppedThroughRotation(ctx context.Context, attempts []*attempt) error {
 	if err := a.rotate(ctx); err != nil {
 		return err
 	}
-	if err := distrust(ctx, a); err != nil {
+	if _, err := a.distrust(ctx); err != nil {
 		return err
 	}
 	if err := sleep(ctx, time.Second); err != nil {

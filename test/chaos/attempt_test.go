@@ -6,7 +6,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/client-go/rest"
+
 	"sts-mutating-webhook/test/load"
+)
+
+const (
+	// rate is how many pods are created per second for each webhook.
+	rate = 50
+	// concurrency bounds the creations under way in each load. Without it a machine
+	// that stalls would be kept down by the connections that the apiserver makes for
+	// each call beyond those it has.
+	concurrency = 64
 )
 
 // attempt is one scenario on one webhook.
@@ -76,18 +87,19 @@ func (a *attempt) expect(from, to time.Time, causes ...string) {
 }
 
 func (a *attempt) startLoad(ctx context.Context, sc scenario) error {
-	run, err := a.suite.load(ctx, a.target, a.suite.cluster.RESTConfig())
-	if err != nil {
-		return err
+	through := []*rest.Config{a.suite.cluster.RESTConfig()}
+	if sc.twoAPIServers {
+		through = append(through, a.suite.second.Config)
 	}
-	a.loads = append(a.loads, run)
-	if !sc.twoAPIServers {
-		return nil
+	for _, config := range through {
+		run, err := load.Start(ctx, load.Options{
+			Target: load.Target{Config: config, Namespace: loadNamespace, OptIn: a.optIn}, Rate: rate / float64(len(through)), Concurrency: concurrency,
+		})
+		if err != nil {
+			return err
+		}
+		a.loads = append(a.loads, run)
 	}
-	if run, err = a.suite.load(ctx, a.target, a.suite.second.Config); err != nil {
-		return err
-	}
-	a.loads = append(a.loads, run)
 	return nil
 }
 

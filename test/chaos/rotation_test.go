@@ -93,28 +93,36 @@ func rapidRotations(n int) injection {
 	}
 }
 
-// distrust is the rotation for a leaked key. It measures from the request, as the
-// watch of the Secret shows it, to the caBundle that holds no CA of before.
+// distrust is the rotation for a leaked key.
 func distrust(ctx context.Context, a *attempt) error {
+	took, err := a.distrust(ctx)
+	if err == nil {
+		a.measure("the old CA was trusted by nobody", took, distrustLimit)
+	}
+	return err
+}
+
+// distrust measures from the request, as the watch of the Secret shows it, to the
+// caBundle that holds no CA of before.
+func (a *attempt) distrust(ctx context.Context) (time.Duration, error) {
 	a.hit = time.Now()
 	old := a.seen.newest(secretKind).keyring.cas
 	if err := a.request(ctx, true); err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	asked, err := a.seen.await(ctx, a.hit, secretKind, "the request", func(v version) bool { return v.request })
 	if err != nil {
-		return err
+		return 0, err
 	}
 	dropped, err := a.seen.await(ctx, asked.at, configKind, "a caBundle without the old CA", func(v version) bool { return v.bundle != "" && !v.trusts(old) })
 	if err != nil {
-		return err
+		return 0, err
 	}
 	took := dropped.at.Sub(asked.at)
-	a.measure("the old CA was trusted by nobody", took, distrustLimit)
 	a.remark("the old CA was dropped %.2f s after the request", took.Seconds())
-	return nil
+	return took, nil
 }
 
 // trusts tells whether a version holds one of the CAs.

@@ -10,11 +10,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sts-mutating-webhook/test/cluster"
-	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -127,16 +125,6 @@ func (s *suite) makeNamespace(ctx context.Context) error {
 		_, err := s.client.CoreV1().ServiceAccounts(loadNamespace).Get(ctx, "default", metav1.GetOptions{})
 		return err
 	})
-}
-
-// concurrency bounds the creations under way for each webhook: a second of them.
-// Without it a machine that stalls would be kept down by the connections that the
-// apiserver makes for each call beyond those it has.
-const concurrency = 64
-
-// load starts the load of one target, through the apiserver that config reaches.
-func (s *suite) load(ctx context.Context, t *target, config *rest.Config) (*load.Run, error) {
-	return load.Start(ctx, load.Options{Target: load.Target{Config: config, Namespace: loadNamespace, OptIn: t.optIn}, Concurrency: concurrency})
 }
 
 // logWriter passes whole lines to the test's log.
