@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -65,12 +64,12 @@ func (r record) laterThan(o record) bool {
 	return r.Generation != 0 && (o.Generation == 0 || int32(r.Generation-o.Generation) > 0)
 }
 
-// tooNew is an error if a build with a higher format number wrote r.
-func (r record) tooNew() error {
-	if r.Format <= ownFormat() {
+// tooNew is an error if a build with a higher format number than this wrote r.
+func (r record) tooNew(format int) error {
+	if r.Format <= format {
 		return nil
 	}
-	return fmt.Errorf("its record has format %d, this build writes %s", r.Format, recordFormat)
+	return fmt.Errorf("its record has format %d, this build writes %d", r.Format, format)
 }
 
 // request is what an operator asks for. The zero value asks for nothing.
@@ -105,54 +104,62 @@ func encode(v any) string {
 }
 
 // Request asks the fleet for a new CA and returns when it is there: once the
-// Secret's record carries the request's id and, with distrust, the webhook
-// configuration trusts the new CA alone. It writes nothing but an annotation, the
-// replicas do the work, and no key is read. Progress goes to out. It fails when
-// ctx ends before.
+// Secret's record carries the request's id and, with distrust, no caBundle holds a
+// CA that it held before. It writes nothing but an annotation, the replicas do the
+// work, and no key is read. Progress goes to out. It fails when ctx ends before.
 func Request(ctx context.Context, c client.Client, namespace string, distrust bool, out io.Writer) error {
-	q := request{ID: rand.Text(), Distrust: distrust}
-	begin := time.Now()
+	q, begin := request{ID: rand.Text(), Distrust: distrust}, time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(out, "%5.1fs  "+format+"\n", append([]any{time.Since(begin).Seconds()}, args...)...)
+	}
+	old, unseen := trustedNow(ctx, c, namespace)
 	meta, err := ask(ctx, c, namespace, q)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "requested, id %s\n", q.ID)
-	rec := parseRecord(meta.Annotations[recordAnnotation])
-	for rec.Request != q.ID {
-		if err := pause(ctx, fmt.Sprintf("a replica carries out request %s", q.ID)); err != nil {
-			return err
-		}
-		if err := c.Get(ctx, client.ObjectKeyFromObject(meta), meta); err != nil {
-			continue // an apiserver that restarts; ctx bounds the wait
-		}
-		rec = parseRecord(meta.Annotations[recordAnnotation])
+	for done := false; ; {
+		rec := parseRecord(meta.Annotations[recordAnnotation])
 		pending, err := parseRequest(meta.Annotations[requestAnnotation])
-		if rec.Request == q.ID || err == nil && pending.ID != "" && pending.ID != rec.Request {
-			continue // done, or this request or another one is about to be
+		lost := err != nil || pending.ID == "" || pending.ID == rec.Request // another request, or damage, took its place
+		switch {
+		case !done && rec.Request == q.ID:
+			done = true
+			say("%s: the Secret holds the new CA (generation %d)", rec.Step, rec.Generation)
+		case !done && lost, done && distrust && lost && intersect(rec.Trusted, old):
+			if meta, err = ask(ctx, c, namespace, q); err != nil {
+				return err
+			}
+			done = false
 		}
-		if meta, err = ask(ctx, c, namespace, q); err != nil { // another one took its place
-			return err
+		if done && !distrust {
+			return nil
 		}
-	}
-	fmt.Fprintf(out, "%5.1fs  %s: the Secret holds the new CA (generation %d)\n", time.Since(begin).Seconds(), rec.Step, rec.Generation)
-	for distrust {
-		done, err := bundlesHold(ctx, c, namespace, rec.Trusted)
-		if apierrors.IsForbidden(err) {
-			fmt.Fprintf(out, "cannot see whether the caBundle followed: %v\n", err)
+		if done && unseen != nil {
+			say("cannot see whether the caBundle followed: %v", unseen)
 			return nil
 		}
 		if done {
-			fmt.Fprintf(out, "%5.1fs  the caBundle trusts the new CA alone\n", time.Since(begin).Seconds())
-			return nil
+			if now, err := trustedNow(ctx, c, namespace); err == nil && len(now) > 0 && !intersect(now, old) {
+				say("the caBundle trusts the new CA alone")
+				return nil
+			}
 		}
-		if err := pause(ctx, "the caBundle follows"); err != nil {
-			return err
+		select {
+		case <-ctx.Done():
+			what := "a replica carries out request " + q.ID
+			if done {
+				what = "the caBundle follows"
+			}
+			return fmt.Errorf("wait until %s: %w: see the logs of the webhook's pods", what, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
 		}
-		if err := c.Get(ctx, client.ObjectKeyFromObject(meta), meta); err == nil {
-			rec = parseRecord(meta.Annotations[recordAnnotation]) // the next step may have been taken
-		}
+		_ = c.Get(ctx, client.ObjectKeyFromObject(meta), meta) // an apiserver that restarts; ctx bounds the wait
 	}
-	return nil
+}
+
+func intersect(a, b []string) bool {
+	return slices.ContainsFunc(a, func(id string) bool { return slices.Contains(b, id) })
 }
 
 // ask writes the request onto the Secret and returns the Secret's metadata.
@@ -167,32 +174,19 @@ func ask(ctx context.Context, c client.Client, namespace string, q request) (*me
 	return meta, nil
 }
 
-// bundlesHold reports whether every caBundle of ours holds these CAs and no other.
-func bundlesHold(ctx context.Context, c client.Client, namespace string, trusted []string) (bool, error) {
+// trustedNow lists the CAs of every caBundle of ours.
+func trustedNow(ctx context.Context, c client.Client, namespace string) ([]string, error) {
+	var ids []string
 	for _, name := range configurations {
 		config := name.object()
 		if err := c.Get(ctx, client.ObjectKeyFromObject(config), config); err != nil {
-			return false, fmt.Errorf("get %s: %w", name, err)
+			return nil, fmt.Errorf("get %s: %w", name, err)
 		}
 		for _, e := range entriesOf(config, namespace) {
-			var ids []string
 			for _, cert := range bundleCAs(e.bundle) {
 				ids = append(ids, fingerprint(cert))
 			}
-			if !slices.Equal(ids, trusted) {
-				return false, nil
-			}
 		}
 	}
-	return true, nil
-}
-
-// pause waits a moment; when ctx ends it says for what it was.
-func pause(ctx context.Context, until string) error {
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("wait until %s: %w: see the logs of the webhook's pods", until, ctx.Err())
-	case <-time.After(50 * time.Millisecond):
-		return nil
-	}
+	return ids, nil
 }

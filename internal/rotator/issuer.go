@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"slices"
 	"time"
 
 	certrotator "github.com/open-policy-agent/cert-controller/pkg/rotator"
@@ -66,11 +67,12 @@ func (p Policy) Validate() error {
 type issuer struct {
 	policy  Policy
 	dnsName string
+	format  int                     // of the records
 	maker   certrotator.CertRotator // of every CA
 }
 
 func newIssuer(p Policy, dnsName string) issuer {
-	return issuer{p, dnsName, certrotator.CertRotator{CAName: caName, CAOrganization: ServiceName}}
+	return issuer{p, dnsName, ownFormat(), certrotator.CertRotator{CAName: caName, CAOrganization: ServiceName}}
 }
 
 // after returns what follows k by the step of rec; k is nil for create. The result
@@ -80,7 +82,7 @@ func (i issuer) after(k *keyring, rec record, now time.Time) (*keyring, error) {
 	if k != nil {
 		data, trusted = maps.Clone(k.data), k.cas
 	}
-	rec.Format = ownFormat()
+	rec.Format = i.format
 	step, err := rec.Step, error(nil)
 	switch step {
 	case create, rotate, distrust:
@@ -88,7 +90,7 @@ func (i issuer) after(k *keyring, rec record, now time.Time) (*keyring, error) {
 	case retire:
 		trusted = trusted[:1]
 	case renew:
-		err = i.newLeaf(data, k.cas[0], k.bridges, now)
+		err = i.newLeaf(data, k.cas[0], validAt(k.bridges, now), now)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", step, err)
@@ -101,7 +103,7 @@ func (i issuer) after(k *keyring, rec record, now time.Time) (*keyring, error) {
 	secret := &corev1.Secret{Data: data}
 	secret.Annotations = map[string]string{recordAnnotation: encode(rec)}
 	next, err := parseKeyring(secret, i.dnsName)
-	if err == nil && next.serving == nil {
+	if err == nil && next.serving == nil && step != restore { // renew comes next
 		err = next.parseServing(i.dnsName)
 	}
 	if err != nil {
@@ -111,8 +113,8 @@ func (i issuer) after(k *keyring, rec record, now time.Time) (*keyring, error) {
 }
 
 // newCA puts a new CA and its leaf into data and returns whom to trust. The CA
-// before it, if there is one and it is valid, signs the new CA's key as well: by
-// that bridge whoever trusts the old CA alone verifies the new leaf.
+// before it, if there is one, signs the new CA's key as well: by that bridge
+// whoever trusts the old CA alone verifies the new leaf.
 func (i issuer) newCA(data map[string][]byte, k *keyring, keepOld bool, now time.Time) ([]*x509.Certificate, error) {
 	made, err := i.maker.CreateCACert(now.Add(-backdate), now.Add(i.policy.CADuration))
 	if err != nil {
@@ -135,19 +137,17 @@ func (i issuer) newCA(data map[string][]byte, k *keyring, keepOld bool, now time
 }
 
 // bridge returns k's bridges behind a new one, which certifies the key of fresh
-// by the CA that signs in k.
+// by the CA that signs in k. If that CA has expired no client verifies the bridge,
+// but the other replicas still see by it that fresh comes after what they remember.
 func (i issuer) bridge(fresh *x509.Certificate, k *keyring, now time.Time) ([]*x509.Certificate, error) {
 	old := k.cas[0]
-	if !valid(old, now) {
-		return nil, nil // nobody would verify it
-	}
 	by, err := signer(old, k.data[caKeyKey])
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial(), Subject: fresh.Subject, SubjectKeyId: fresh.SubjectKeyId,
-		NotBefore: fresh.NotBefore, NotAfter: earlier(fresh.NotAfter, old.NotAfter),
+		NotBefore: old.NotBefore, NotAfter: earlier(fresh.NotAfter, old.NotAfter),
 		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, old, fresh.PublicKey, by.Key)
@@ -158,7 +158,7 @@ func (i issuer) bridge(fresh *x509.Certificate, k *keyring, now time.Time) ([]*x
 	if err != nil {
 		return nil, fmt.Errorf("parse bridge: %w", err)
 	}
-	return append([]*x509.Certificate{cert}, k.bridges...), nil
+	return append([]*x509.Certificate{cert}, validAt(k.bridges, now)...), nil
 }
 
 // newLeaf puts a serving certificate by the CA of data[ca.key] into data. Its key
@@ -187,14 +187,14 @@ func (i issuer) newLeaf(data map[string][]byte, issuedBy *x509.Certificate, brid
 		return fmt.Errorf("encode serving key: %w", err)
 	}
 	data[certKey], data[keyKey] = encodePEM("CERTIFICATE", der), encodePEM("PRIVATE KEY", keyDER)
-	sent := 0
-	for _, bridge := range bridges {
-		if sent < maxBridges && valid(bridge, now) {
-			data[certKey] = append(data[certKey], encodePEM("CERTIFICATE", bridge.Raw)...)
-			sent++
-		}
+	for _, bridge := range bridges[:min(len(bridges), maxBridges)] {
+		data[certKey] = append(data[certKey], encodePEM("CERTIFICATE", bridge.Raw)...)
 	}
 	return nil
+}
+
+func validAt(certs []*x509.Certificate, now time.Time) []*x509.Certificate {
+	return slices.DeleteFunc(slices.Clone(certs), func(c *x509.Certificate) bool { return !valid(c, now) })
 }
 
 func serial() *big.Int {

@@ -110,7 +110,7 @@ func (r *Rotator) unreadable(ctx context.Context, err error) time.Duration {
 func (r *Rotator) state(seen observation) (state, *keyring) {
 	memory, now, l := r.memory.Load(), r.clock.Now(), &r.loop
 	// Times are bounded: the apiserver's time may be found to be earlier than it seemed.
-	s := state{now: now, policy: r.opts.Policy, cutOff: l.cutOff, blank: true, waitSince: earlier(l.waitSince, now)}
+	s := state{now: now, policy: r.opts.Policy, format: r.issuer.format, cutOff: l.cutOff, blank: true, waitSince: earlier(l.waitSince, now)}
 	s.secretHeldUntil = earlier(l.writes[secretIndex].heldUntil, now.Add(writeRetryLast))
 	if memory != nil {
 		s.memory = &memory.summary
@@ -121,7 +121,7 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 		if held, err = parseKeyring(seen.secret, r.issuer.dnsName); err == nil {
 			s.secret, s.continues = &held.summary, memory != nil && held.certifiedBy(memory.cas)
 		}
-		err = parseRecord(seen.secret.Annotations[recordAnnotation]).tooNew()
+		err = parseRecord(seen.secret.Annotations[recordAnnotation]).tooNew(r.issuer.format)
 		s.blank, s.newer = len(pick(seen.secret.Data)) == 0, err != nil
 		r.note(newerFormat, "", err)
 		s.request, err = parseRequest(seen.secret.Annotations[requestAnnotation])
@@ -133,6 +133,11 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 	}
 	if digest != l.waitDigest { // a peer has acted
 		l.waitDigest, s.waitSince = digest, time.Time{}
+	}
+	if memory != nil && held != nil && held.digest == memory.digest {
+		if _, due := nextStep(memory.summary, s.request, s.policy, now); now.Before(due) {
+			r.clearFailures(secretIndex)
+		}
 	}
 	for i, config := range seen.configs {
 		entries := entriesOf(config, r.opts.Namespace)

@@ -70,6 +70,7 @@ type bundle struct {
 type state struct {
 	now    time.Time // the apiserver's time
 	policy Policy
+	format int      // of the records that this build writes
 	memory *summary // what this replica serves and defends; nil: nothing yet
 	// cutOff: this replica has not heard from the apiserver for a while, and has
 	// not seen since that the fleet still is where it left it.
@@ -158,10 +159,10 @@ func (s state) bundlesAgree() bool {
 }
 
 // superseded reports whether the Secret is a later state of what we remember. A CA
-// that has ended cannot vouch for the next one, and nobody verifies by it, so it is
-// not defended.
+// that has ended is not defended: nobody verifies by it, and its bridge is gone
+// after one more step.
 func (s state) superseded() bool {
-	return s.secret != nil && s.secret.hasLeaf() && s.secret.record.laterThan(s.memory.record) &&
+	return s.secret != nil && (s.secret.hasLeaf() || !s.memory.hasLeaf()) && s.secret.record.laterThan(s.memory.record) &&
 		(s.continues || s.bundlesAgree() || !s.now.Before(s.memory.trusted[0].expires))
 }
 
@@ -244,7 +245,7 @@ func replaceAt(created, expires time.Time, life time.Duration, now time.Time) ti
 
 // afterNewer leaves a write to replicas of a newer build, if there are any.
 func (s state) afterNewer(k kind) action {
-	if (s.newer || s.memory.record.tooNew() != nil) && !s.waited() {
+	if (s.newer || s.memory.record.tooNew(s.format) != nil) && !s.waited() {
 		return s.wait()
 	}
 	return action{kind: k}
@@ -276,7 +277,7 @@ func (s state) nextGeneration() uint32 {
 // overwrite each other for ever. A Secret that claims to be later is not outbid:
 // a peer may hold what is later in truth, a distrust perhaps.
 func (s state) outbids() bool {
-	return s.secret != nil && s.memory.record.tooNew() == nil && s.secret.record.Generation == s.memory.record.Generation
+	return s.secret != nil && s.memory.record.tooNew(s.format) == nil && s.secret.record.Generation == s.memory.record.Generation
 }
 
 // requestAfter is the id of the request that is done once step k was taken.

@@ -1,0 +1,5 @@
+//go:build race
+
+package rotator
+
+const underRace = true
