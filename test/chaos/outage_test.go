@@ -9,6 +9,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"sts-mutating-webhook/test/cluster"
 )
 
 // apiserverGone takes the apiserver away for a while.
@@ -24,6 +26,14 @@ func (s *suite) withoutAPIServer(ctx context.Context, do func() error) error {
 	}
 	failed := do()
 	if err := s.cluster.StartAPIServer(ctx); err != nil {
+		return err
+	}
+	// With a leader election it would have ended by itself. One that lives on looks at
+	// the nodes by what it knew before, and a minute later takes all of them for dead.
+	if err := s.cluster.KillDaemon(ctx, cluster.ControllerManager); err != nil {
+		return err
+	}
+	if err := s.cluster.StartDaemon(ctx, cluster.ControllerManager); err != nil {
 		return err
 	}
 	return failed
