@@ -32,7 +32,7 @@ const (
 	peerTimeout = 5 * time.Second
 	// injectDelay is how long a caBundle that still verifies us stays as it is, so
 	// that every replica serves the new chain before an old CA goes.
-	injectDelay = 500 * time.Millisecond
+	injectDelay = 400 * time.Millisecond
 )
 
 // ca is what the protocol needs to know of one certificate authority.
