@@ -201,7 +201,7 @@ func (w *world) checkPlaced(t *testing.T) {
 func (w *world) checkOnce(t *testing.T) {
 	t.Helper()
 	told := w.fleet.told(w.ctx, t)
-	for _, reason := range []string{"CAStaged", "CAPromoted", "CARetired", "SecretRestored"} {
+	for _, reason := range []string{"CARotated", "CARetired", "SecretRestored"} {
 		lines := linesWith(told, "- "+reason)
 		if len(lines) != 1 || strings.Contains(lines[0], "times)") {
 			t.Errorf("%s: told %d times, want once for the fleet: %q", reason, len(lines), lines)

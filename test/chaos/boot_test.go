@@ -17,16 +17,16 @@ const bootLimit = 3 * time.Second
 // firstBoots installs ours again and again where nothing of it is left, and
 // measures from the start of the first container's process to the end of the
 // first creation that was placed. Creations are tried every 20 ms.
-func (w *world) firstBoots(ctx context.Context, t *testing.T) string {
+func (s *suite) firstBoots(ctx context.Context, t *testing.T) string {
 	n := 2
-	if w.full {
-		n = 20
+	if s.full {
+		n = 10
 	}
 	var all []time.Duration
 	t.Run("first boot", func(t *testing.T) {
 		for range n {
-			took, err := w.boot(ctx)
-			check(t, err)
+			took, err := s.boot(ctx)
+			must(t, err)
 			t.Logf("first admitted pod %.2f s after the start of the container", took.Seconds())
 			all = append(all, took)
 		}
@@ -44,23 +44,23 @@ func (w *world) firstBoots(ctx context.Context, t *testing.T) string {
 }
 
 // boot is one first boot.
-func (w *world) boot(ctx context.Context) (time.Duration, error) {
-	if err := w.webhook.Uninstall(ctx); err != nil {
+func (s *suite) boot(ctx context.Context) (time.Duration, error) {
+	if err := s.webhook.Uninstall(ctx); err != nil {
 		return 0, err
 	}
-	run, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace}})
+	run, err := load.Start(ctx, load.Options{Target: load.Target{Config: s.cluster.RESTConfig(), Namespace: loadNamespace}})
 	if err != nil {
 		return 0, err
 	}
 	defer run.Stop()
-	if err := w.apply(ctx); err != nil {
+	if err := s.apply(ctx); err != nil {
 		return 0, err
 	}
 	var first time.Time
 	err = until(ctx, 30*time.Second, func(context.Context) error {
-		for _, s := range run.Report().Samples {
-			if s.Outcome == load.Admitted {
-				first = s.End()
+		for _, sample := range run.Report().Samples {
+			if sample.Outcome == load.Admitted {
+				first = sample.End()
 				return nil
 			}
 		}
@@ -69,25 +69,25 @@ func (w *world) boot(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	started, err := w.firstStart(ctx)
+	started, err := s.firstStart(ctx)
 	if err != nil {
 		return 0, err
 	}
-	if err := w.webhook.WaitRollout(ctx); err != nil {
+	if err := s.webhook.WaitRollout(ctx); err != nil {
 		return 0, err
 	}
 	return first.Sub(started), nil
 }
 
 // firstStart is when the first process of ours began.
-func (w *world) firstStart(ctx context.Context) (time.Time, error) {
-	pods, err := w.ours.pods(ctx)
+func (s *suite) firstStart(ctx context.Context) (time.Time, error) {
+	pods, err := s.ours.pods(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
 	var first time.Time
 	for _, pod := range pods {
-		for _, pid := range pids(pod, w.ours.program) {
+		for _, pid := range pids(pod, s.ours.program) {
 			started, err := startOf(pid)
 			if err == nil && (first.IsZero() || started.Before(first)) {
 				first = started

@@ -17,37 +17,37 @@ func TestChaos(t *testing.T) {
 	}
 	full := os.Getenv("CHAOS") == "full"
 	only, err := regexp.Compile(os.Getenv("CHAOS_ONLY"))
-	check(t, err)
+	must(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
-	w := newWorld(ctx, t, full)
+	s := newSuite(ctx, t, full)
 	var rows []row
 	begin := time.Now()
-	for _, sc := range order(scenarios(), full, only) {
-		t.Run(name(sc.name), func(t *testing.T) {
+	for _, sc := range selected(scenarios(), full, only) {
+		t.Run(testName(sc.name), func(t *testing.T) {
 			r := row{name: sc.name, failed: true, remarks: []string{"did not end"}}
 			defer func() { rows = append(rows, r) }()
-			r = w.play(ctx, t, sc)
+			r = s.run(ctx, t, sc)
 			r.failed = t.Failed()
 			t.Logf("%4.0f s  ours %s, textbook %s, Secret valid after %s, %s", time.Since(begin).Seconds(), r.ours, r.control, r.healed, strings.Join(r.remarks, "; "))
 		})
 	}
 	text := markdown(rows)
 	if only.String() == "" || only.MatchString("first boot") {
-		text += "\n" + w.firstBoots(ctx, t)
+		text += "\n" + s.firstBoots(ctx, t)
 	}
 	fmt.Println(text)
 	if file := os.Getenv("CHAOS_TABLE"); file != "" {
 		if !filepath.IsAbs(file) {
-			file = w.webhook.Path(file)
+			file = s.webhook.Path(file)
 		}
-		check(t, writeTable(file, text, only.String() != ""))
+		must(t, writeTable(file, text, only.String() != ""))
 	}
 }
 
-// order leaves out what the form does not hold. In the short form the scenarios
+// selected leaves out what the form does not hold. In the short form the scenarios
 // with the textbook come last, which gives it the time to boot.
-func order(all []scenario, full bool, only *regexp.Regexp) []scenario {
+func selected(all []scenario, full bool, only *regexp.Regexp) []scenario {
 	var first, last []scenario
 	for _, sc := range all {
 		switch {
@@ -61,5 +61,5 @@ func order(all []scenario, full bool, only *regexp.Regexp) []scenario {
 	return append(first, last...)
 }
 
-// name is a scenario's name without what a subtest's cannot hold.
-func name(s string) string { return strings.NewReplacer("`", "", "/", " ").Replace(s) }
+// testName is a scenario's name without what a subtest's cannot hold.
+func testName(s string) string { return strings.NewReplacer("`", "", "/", " ").Replace(s) }

@@ -3,14 +3,18 @@
 // suffers the same in the same cluster, as the control.
 //
 //	TEST_CLUSTER=1 go test -run Chaos -v ./test/chaos               a selection, 3 minutes
-//	TEST_CLUSTER=1 CHAOS=full go test -run Chaos -v ./test/chaos    everything
+//	TEST_CLUSTER=1 CHAOS=full go test -run Chaos -v ./test/chaos    everything, 35 minutes
 //
-// A scenario (see scenarios_test.go) is an event and what is expected after it.
-// Both webhooks are under a load of their own, from before the event until they
-// have settled: every replica runs, and each of them serves a certificate that
-// the caBundle verifies. Watches of the Secret and of the webhook configuration
-// record every version, which gives the time of each repair and the number of
-// writes; the logs of our replicas are read for errors.
+// A scenario (see scenarios_test.go) is an injection and what is expected after it.
+// Both webhooks are under a load of their own, from before the injection until they
+// have settled: every replica runs, and each of them serves a certificate that the
+// caBundle verifies. Watches of the Secret and of the webhook configuration record
+// every version, which gives the time of each repair and the number of writes; the
+// logs of our replicas are read for errors.
+//
+// A machine that stalls delays repairs, too. A pod that no webhook sees is created
+// five times a second; when that took long, and everything that went wrong in the
+// attempt is a timeout or a delay, the attempt is repeated, at most twice.
 //
 // Variables:
 //

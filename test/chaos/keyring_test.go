@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,25 +23,23 @@ const (
 	key    = "tls.key"
 )
 
-// keyring is what a whole Secret holds. It is judged here by code of its own,
-// so that a mistake in the webhook's judgement shows.
+// keyring is what a whole Secret holds. It is checked here by code of its own, so
+// that a mistake in the webhook's check shows.
 type keyring struct {
 	// signer identifies the CA that signs: its certificate and its key.
 	signer string
-	// cas is the number of trusted CAs.
-	cas int
+	// cas are the fingerprints of the trusted CAs, the signer first.
+	cas []string
 }
 
-// inspect checks that the Secret's data is whole: a CA with its key, and a
-// serving certificate for dnsName with its key that this CA has signed.
+// inspect checks that the Secret's data is whole: a CA with its key, and a serving
+// certificate for dnsName with its key that this CA has signed. Every other trusted
+// CA verifies it too, by the certificates that come with it.
 func inspect(data map[string][]byte, dnsName string) (keyring, error) {
-	var k keyring
-	signer, rest := pem.Decode(data[caCert])
+	k := keyring{cas: fingerprints(string(data[caCert]))}
+	signer, older := pem.Decode(data[caCert])
 	if signer == nil {
 		return k, errors.New("ca.crt holds no certificate")
-	}
-	for block := signer; block != nil; block, rest = pem.Decode(rest) {
-		k.cas++
 	}
 	first := pem.EncodeToMemory(signer)
 	if _, err := tls.X509KeyPair(first, data[caKey]); err != nil {
@@ -50,14 +49,33 @@ func inspect(data map[string][]byte, dnsName string) (keyring, error) {
 	if err != nil {
 		return k, fmt.Errorf("tls.key: %w", err)
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(first)
-	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: dnsName}); err != nil {
+	options := x509.VerifyOptions{Roots: x509.NewCertPool(), DNSName: dnsName}
+	options.Roots.AppendCertsFromPEM(first)
+	if _, err := pair.Leaf.Verify(options); err != nil {
 		return k, fmt.Errorf("tls.crt: %w", err)
+	}
+	options.Intermediates = x509.NewCertPool()
+	options.Intermediates.AppendCertsFromPEM(data[crt])
+	for block, rest := pem.Decode(older); block != nil; block, rest = pem.Decode(rest) {
+		options.Roots = x509.NewCertPool()
+		options.Roots.AppendCertsFromPEM(pem.EncodeToMemory(block))
+		if _, err := pair.Leaf.Verify(options); err != nil {
+			return k, fmt.Errorf("tls.crt by an older CA: %w", err)
+		}
 	}
 	sum := sha256.Sum256(append(first, data[caKey]...))
 	k.signer = hex.EncodeToString(sum[:8])
 	return k, nil
+}
+
+// fingerprints are short hashes of the certificates in a text.
+func fingerprints(text string) []string {
+	var all []string
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		sum := sha256.Sum256(block.Bytes)
+		all = append(all, hex.EncodeToString(sum[:4]))
+	}
+	return all
 }
 
 // foreign returns the data of a Secret that is whole, but of another CA.
@@ -89,7 +107,7 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	k, err := inspect(whole, name)
-	if err != nil || k.cas != 1 || k.signer == "" {
+	if err != nil || len(k.cas) != 1 || k.signer == "" {
 		t.Fatalf("a whole Secret: got %+v, %v", k, err)
 	}
 	with := func(changes map[string][]byte) map[string][]byte {
@@ -117,8 +135,30 @@ func TestInspect(t *testing.T) {
 	if _, err := inspect(whole, "c.d.svc"); err == nil {
 		t.Error("a certificate for another name was taken for whole")
 	}
-	both := with(map[string][]byte{caCert: append(append([]byte{}, whole[caCert]...), other[caCert]...)})
-	if k2, err := inspect(both, name); err != nil || k2.cas != 2 || k2.signer != k.signer {
+	older := append(append([]byte{}, whole[caCert]...), other[caCert]...)
+	if _, err := inspect(with(map[string][]byte{caCert: older}), name); err == nil {
+		t.Error("an older CA that cannot verify the certificate was taken for whole")
+	}
+	bridged := append(append([]byte{}, whole[crt]...), bridge(t, whole, other)...)
+	if k2, err := inspect(with(map[string][]byte{caCert: older, crt: bridged}), name); err != nil || len(k2.cas) != 2 || k2.signer != k.signer {
 		t.Errorf("a rotation under way: got %+v, %v; want 2 CAs and signer %s", k2, err, k.signer)
 	}
+}
+
+// bridge is the CA of one keyring, signed by that of another.
+func bridge(t *testing.T, of, by map[string][]byte) []byte {
+	t.Helper()
+	ca, err := tls.X509KeyPair(of[caCert], of[caKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := tls.X509KeyPair(by[caCert], by[caKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, ca.Leaf, issuer.Leaf, ca.Leaf.PublicKey, issuer.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -17,12 +17,17 @@ import (
 
 // logLine is one entry of a replica's log.
 type logLine struct {
-	At    time.Time `json:"time"`
-	Level string    `json:"level"`
-	Msg   string    `json:"msg"`
-	Err   string    `json:"err"`
-	pod   string
+	At      time.Time `json:"time"`
+	Level   string    `json:"level"`
+	Msg     string    `json:"msg"`
+	Manager string    `json:"manager"`
+	pod     string
+	// text is the whole line.
+	text string
 }
+
+// logInterval is how often the logs are read.
+const logInterval = 200 * time.Millisecond
 
 // logs reads the log files of our replicas as the kubelets write them. They are
 // open, so that nothing is lost when a pod and its files are deleted.
@@ -43,7 +48,7 @@ func readLogs(ctx context.Context, t *target) *logs {
 		open:    map[string]*bufio.Reader{}, partial: map[string]string{},
 	}
 	go func() {
-		tick := time.NewTicker(200 * time.Millisecond)
+		tick := time.NewTicker(logInterval)
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			l.read()
@@ -93,8 +98,9 @@ func (l *logs) parse(file, text string) {
 	parts := strings.SplitN(text, " ", 4)
 	var line logLine
 	if len(parts) < 4 || json.Unmarshal([]byte(parts[3]), &line) != nil {
-		line = logLine{At: time.Now(), Level: "ERROR", Msg: "not a log line: " + strings.TrimSpace(text)}
+		line = logLine{At: time.Now(), Level: "ERROR", Msg: "not a log line"}
 	}
+	line.text = strings.TrimSpace(text)
 	line.pod, _, _ = strings.Cut(strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(file))), "custom-system_"), "_")
 	l.mu.Lock()
 	l.lines = append(l.lines, line)
@@ -103,27 +109,26 @@ func (l *logs) parse(file, text string) {
 
 // errors are the lines of level ERROR from begin on that hold none of the texts.
 func (l *logs) errors(begin time.Time, expected []string) []logLine {
+	return l.find(func(line logLine) bool {
+		return line.Level == "ERROR" && !line.At.Before(begin) && !holdsAny(line.text, expected)
+	})
+}
+
+// with are the lines from begin on that hold the text.
+func (l *logs) with(begin time.Time, text string) []logLine {
+	return l.find(func(line logLine) bool { return !line.At.Before(begin) && strings.Contains(line.text, text) })
+}
+
+func (l *logs) find(wanted func(logLine) bool) []logLine {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var found []logLine
 	for _, line := range l.lines {
-		if line.Level == "ERROR" && !line.At.Before(begin) && !holdsAny(line.Msg+": "+line.Err, expected) {
+		if wanted(line) {
 			found = append(found, line)
 		}
 	}
 	return found
-}
-
-// holds tells whether a line since begin holds the text.
-func (l *logs) holds(begin time.Time, text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
-		if !line.At.Before(begin) && strings.Contains(line.Msg, text) {
-			return true
-		}
-	}
-	return false
 }
 
 func holdsAny(text string, parts []string) bool {
@@ -154,18 +159,18 @@ func TestLogs(t *testing.T) {
 	l := &logs{pattern: name, open: map[string]*bufio.Reader{}, partial: map[string]string{}}
 	write(`2026-01-01T00:00:00Z stderr F {"time":"2026-01-01T00:00:00Z","level":"INFO","msg":"starting"}` + "\n" + `2026-01-01T00:00:01Z stderr F {"time":"2026-01-01T00:0`)
 	l.read()
-	write(`0:01Z","level":"ERROR","msg":"cannot","err":"the object has been modified"}` + "\n" + "2026-01-01T00:00:02Z stderr F panic: oh\n")
+	write(`0:01Z","level":"ERROR","msg":"cannot","err":"the object has been modified","manager":"chaos"}` + "\n" + "2026-01-01T00:00:02Z stderr F panic: oh\n")
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
 	}
 	l.read()
-	if got := l.errors(time.Time{}, nil); len(got) != 2 || got[0].Err != "the object has been modified" || got[0].pod != "sts-webhook-6d9-x" || !strings.Contains(got[1].Msg, "panic: oh") {
+	if got := l.errors(time.Time{}, nil); len(got) != 2 || got[0].Manager != "chaos" || got[0].pod != "sts-webhook-6d9-x" || !strings.Contains(got[1].text, "panic: oh") {
 		t.Errorf("got %+v, want the conflict and the panic", got)
 	}
 	if got := l.errors(time.Time{}, []string{"has been modified"}); len(got) != 1 {
 		t.Errorf("with the conflict expected: got %+v, want the panic", got)
 	}
-	if !l.holds(time.Time{}, "starting") || l.holds(time.Time{}, "stopping") {
-		t.Error("holds: want starting and not stopping")
+	if started, stopped := l.with(time.Time{}, "starting"), l.with(time.Time{}, "stopping"); len(started) != 1 || len(stopped) != 0 {
+		t.Errorf("lines with starting: %+v, with stopping: %+v; want one and none", started, stopped)
 	}
 }

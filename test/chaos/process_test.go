@@ -24,7 +24,8 @@ func pids(pod corev1.Pod, program string) []int {
 		if err != nil || !strings.Contains(string(cgroup), "pod"+string(pod.UID)) {
 			continue
 		}
-		argv0, _, _ := bytes.Cut(must(os.ReadFile(filepath.Join(dir, "cmdline"))), []byte{0})
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // empty when the process has ended
+		argv0, _, _ := bytes.Cut(cmdline, []byte{0})
 		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && string(argv0) == program {
 			found = append(found, pid)
 		}
@@ -32,20 +33,13 @@ func pids(pod corev1.Pod, program string) []int {
 	return found
 }
 
-// must is for reads of processes, which may end at any time: nothing is read then.
-func must(b []byte, err error) []byte {
-	if err != nil {
-		return nil
-	}
-	return b
-}
-
 // kill ends a replica without warning.
-func (s *shot) kill(pod corev1.Pod) error {
-	s.kills = append(s.kills, time.Now())
-	found := pids(pod, s.program)
+func (a *attempt) kill(pod corev1.Pod) error {
+	now := time.Now()
+	a.expect(now, now.Add(deadFor), killed...)
+	found := pids(pod, a.program)
 	if len(found) == 0 {
-		return fmt.Errorf("kill %s: it has no process %s", pod.Name, s.program)
+		return fmt.Errorf("kill %s: it has no process %s", pod.Name, a.program)
 	}
 	for _, pid := range found {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil {

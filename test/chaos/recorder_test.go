@@ -17,37 +17,83 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
+// Kinds of versions.
+const (
+	secretKind = "Secret"
+	configKind = "configuration"
+)
+
 // version is one version of the Secret or of the webhook configuration.
 type version struct {
 	at   time.Time
-	kind string // "Secret" or "configuration"
+	kind string
 	// deleted tells that there is none from now on.
 	deleted bool
-	// whole is nil for a Secret that is whole; keyring is then what it holds.
-	whole   error
+	// damage is nil for a Secret that is whole; keyring is then what it holds.
+	damage  error
 	keyring keyring
-	// bundle is the caBundle of a configuration.
+	// rotation is what the Secret's annotation records, request whether it asks for
+	// one, reported when the fleet told last of repairs that recur.
+	rotation rotationRecord
+	request  bool
+	reported string
+	// bundle is the caBundle of a configuration; none tells that no entry calls the webhook.
 	bundle string
-	// step is the last step of a rotation by the Secret's annotation.
-	step string
+	none   bool
 	// by is the field manager of the newest change, to the second.
 	by string
 }
 
+// rotationRecord is the annotation with which ours records its steps.
+type rotationRecord struct {
+	Format     int      `json:"format"`
+	Generation int64    `json:"generation"`
+	Step       string   `json:"step"`
+	Request    string   `json:"request,omitempty"`
+	Trusted    []string `json:"trusted"`
+}
+
+const (
+	recordAnnotation  = "sts-webhook.custom-system/rotation"
+	requestAnnotation = "sts-webhook.custom-system/rotate"
+	reportAnnotation  = "sts-webhook.custom-system/reported"
+)
+
+// parseRecord returns the zero record for a text that is none.
+func parseRecord(text string) rotationRecord {
+	var r rotationRecord
+	if json.Unmarshal([]byte(text), &r) != nil {
+		return rotationRecord{}
+	}
+	return r
+}
+
+// isWhole tells whether it is a Secret with everything in it.
+func (v version) isWhole() bool { return v.kind == secretKind && !v.deleted && v.damage == nil }
+
 func (v version) String() string {
-	state := v.step
+	head := fmt.Sprintf("%s %s by %s: ", v.at.Format("15:04:05.000"), v.kind, v.by)
 	switch {
 	case v.deleted:
-		state = "deleted"
-	case v.whole != nil:
-		state += ", damaged: " + v.whole.Error()
+		return head + "deleted"
+	case v.none:
+		return head + "no entry calls the webhook"
+	case v.kind == configKind:
+		return head + fmt.Sprintf("caBundle %s", fingerprints(v.bundle))
 	}
-	return fmt.Sprintf("%s %s by %s: %s, signer %s of %d", v.at.Format("15:04:05.000"), v.kind, v.by, state, v.keyring.signer, v.keyring.cas)
+	text := head + fmt.Sprintf("generation %d, %s, CAs %s, signer %s", v.rotation.Generation, v.rotation.Step, v.keyring.cas, v.keyring.signer)
+	if v.request {
+		text += ", with a request"
+	}
+	if v.damage != nil {
+		text += ", damaged: " + v.damage.Error()
+	}
+	return text
 }
 
 // recorder sees every version of a target's two objects.
 type recorder struct {
-	dnsName string
+	target *target
 	// mu guards versions and changed.
 	mu       sync.Mutex
 	versions []version
@@ -57,14 +103,14 @@ type recorder struct {
 
 // record watches until ctx ends and returns when the present versions are known.
 func record(ctx context.Context, t *target) (*recorder, error) {
-	r := &recorder{dnsName: t.dnsName(), changed: make(chan struct{})}
+	r := &recorder{target: t, changed: make(chan struct{})}
 	for _, o := range []struct {
 		kind, resource, namespace, name string
 		getter                          rest.Interface
 		object                          runtime.Object
 	}{
-		{"Secret", "secrets", t.namespace, t.secret, t.client.CoreV1().RESTClient(), &corev1.Secret{}},
-		{"configuration", "mutatingwebhookconfigurations", "", t.configuration, t.client.AdmissionregistrationV1().RESTClient(), &admissionv1.MutatingWebhookConfiguration{}},
+		{secretKind, "secrets", t.namespace, t.secret, t.client.CoreV1().RESTClient(), &corev1.Secret{}},
+		{configKind, "mutatingwebhookconfigurations", "", t.configuration, t.client.AdmissionregistrationV1().RESTClient(), &admissionv1.MutatingWebhookConfiguration{}},
 	} {
 		watch := cache.NewListWatchFromClient(o.getter, o.resource, o.namespace, fields.OneTermEqualSelector("metadata.name", o.name))
 		_, informer := cache.NewInformerWithOptions(cache.InformerOptions{ListerWatcher: watch, ObjectType: o.object, Handler: cache.ResourceEventHandlerFuncs{
@@ -96,13 +142,13 @@ func (r *recorder) add(kind string, obj any, deleted bool) {
 		v.by = newestManager(object.GetManagedFields())
 	}
 	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
-		v.keyring, v.whole = inspect(secret.Data, r.dnsName)
-		var rotation struct{ Step string }
-		_ = json.Unmarshal([]byte(secret.Annotations["sts-webhook.custom-system/rotation"]), &rotation) // none is no step
-		v.step = rotation.Step
+		v.keyring, v.damage = inspect(secret.Data, r.target.dnsName())
+		v.rotation = parseRecord(secret.Annotations[recordAnnotation])
+		v.request = secret.Annotations[requestAnnotation] != ""
+		v.reported = secret.Annotations[reportAnnotation]
 	}
 	if config, ok := obj.(*admissionv1.MutatingWebhookConfiguration); ok && !deleted {
-		v.bundle = string(bundleOf(config))
+		v.bundle, v.none = string(r.target.bundleOf(config)), r.target.entry(config) == nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,10 +181,10 @@ func (r *recorder) after(t time.Time, kind string) ([]version, <-chan struct{}) 
 	return out, r.changed
 }
 
-// await returns the first version of the Secret at or after t that is as wanted.
-func (r *recorder) await(ctx context.Context, t time.Time, what string, wanted func(version) bool) (version, error) {
+// await returns the first version of a kind at or after t that is as wanted.
+func (r *recorder) await(ctx context.Context, t time.Time, kind, what string, wanted func(version) bool) (version, error) {
 	for {
-		versions, changed := r.after(t, "Secret")
+		versions, changed := r.after(t, kind)
 		for _, v := range versions {
 			if wanted(v) {
 				return v, nil
@@ -157,8 +203,8 @@ func (r *recorder) await(ctx context.Context, t time.Time, what string, wanted f
 func (r *recorder) awaitRotation(ctx context.Context, t time.Time, do func(step string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for _, step := range []string{stage, promote, retire} {
-		v, err := r.await(ctx, t, "step "+step, func(v version) bool { return !v.deleted && v.step == step })
+	for _, step := range []string{rotateStep, retireStep} {
+		v, err := r.await(ctx, t, secretKind, "step "+step, func(v version) bool { return !v.deleted && v.rotation.Step == step })
 		if err != nil {
 			return err
 		}
@@ -173,10 +219,10 @@ func (r *recorder) awaitRotation(ctx context.Context, t time.Time, do func(step 
 
 // signers is the number of changes of the signing CA since t.
 func (r *recorder) signers(t time.Time) int {
-	versions, _ := r.after(time.Time{}, "Secret")
+	versions, _ := r.after(time.Time{}, secretKind)
 	changes, last := 0, ""
 	for _, v := range versions {
-		if v.deleted || v.whole != nil {
+		if !v.isWhole() {
 			continue
 		}
 		if last != "" && v.keyring.signer != last && !v.at.Before(t) {
@@ -188,7 +234,7 @@ func (r *recorder) signers(t time.Time) int {
 }
 
 // signer is the one that signs now; empty when the Secret is not whole.
-func (r *recorder) signer() string { return r.newest("Secret").keyring.signer }
+func (r *recorder) signer() string { return r.newest(secretKind).keyring.signer }
 
 // newest is the version of now; the zero version when there never was one.
 func (r *recorder) newest(kind string) version {

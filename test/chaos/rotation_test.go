@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -11,94 +12,169 @@ import (
 	"sts-mutating-webhook/internal/rotator"
 )
 
-// step names of the protocol, as the Secret's annotation records them.
+// Steps of a rotation, as the Secret's annotation records them.
 const (
-	stage   = "stage"
-	promote = "promote"
-	retire  = "retire"
+	rotateStep = "rotate"
+	retireStep = "retire"
 )
 
+// distrustLimit is the promise: how long after the request nobody trusts an old CA.
+const distrustLimit = time.Second
+
 // request does what "sts-webhook rotate" does.
-func (s *shot) request(ctx context.Context, distrust bool) error {
+func (a *attempt) request(ctx context.Context, distrust bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	s.writes++ // the annotation
-	return rotator.Request(ctx, s.world.requests, s.namespace, distrust, io.Discard)
+	a.writes.Add(1) // the annotation
+	return rotator.Request(ctx, a.suite.requests, a.namespace, distrust, io.Discard)
 }
 
 // rotate carries out one planned rotation to its end.
-func (s *shot) rotate(ctx context.Context) error {
+func (a *attempt) rotate(ctx context.Context) error {
 	begin := time.Now()
-	if err := s.request(ctx, false); err != nil {
+	if err := a.request(ctx, false); err != nil {
 		return err
 	}
-	return s.seen.awaitRotation(ctx, begin, func(string) error { return nil })
+	return a.seen.awaitRotation(ctx, begin, func(string) error { return nil })
 }
 
-func rotations(n int) event {
-	return func(ctx context.Context, s *shot) error {
-		begin := time.Now()
-		s.hit = begin
+// rotations carries out n rotations, each to its end.
+func rotations(n int) injection {
+	return func(ctx context.Context, a *attempt) error {
+		a.hit = time.Now()
 		for range n {
-			if err := s.rotate(ctx); err != nil {
+			if err := a.rotate(ctx); err != nil {
 				return err
 			}
 		}
-		if changes := s.seen.signers(begin); changes != n {
-			return fmt.Errorf("count rotations: the signer changed %d times, want %d", changes, n)
-		}
-		s.remark("%.1f s each", time.Since(begin).Seconds()/float64(n))
-		return nil
+		a.remark("%.1f s each", time.Since(a.hit).Seconds()/float64(n))
+		return a.countRotations(n)
 	}
 }
 
-// distrust is the rotation for a leaked key: at its end the old CA is trusted by nobody.
-func distrust(ctx context.Context, s *shot) error {
-	s.hit = time.Now()
-	if err := s.request(ctx, true); err != nil {
-		return err
+func (a *attempt) countRotations(n int) error {
+	if changes := a.seen.signers(a.hit); changes != n {
+		return fmt.Errorf("count rotations: the signer changed %d times, want %d", changes, n)
 	}
-	s.remark("old CA dropped after %.1f s", time.Since(s.hit).Seconds())
 	return nil
 }
 
+// With overlapLonger, rotations every rotationPace do not wait for one another, and
+// the last one still ends within the test.
+const (
+	rotationPace  = 3 * time.Second
+	overlapLonger = "--ca-overlap=20s"
+)
+
+func longerOverlap(ctx context.Context, s *suite) error {
+	return s.configure(ctx, overlapLonger, "--rotation-check=1s")
+}
+
+// rapidRotations asks for a rotation every rotationPace, although the CAs of those
+// before are still trusted.
+func rapidRotations(n int) injection {
+	return func(ctx context.Context, a *attempt) error {
+		a.hit = time.Now()
+		tick := time.NewTicker(rotationPace)
+		defer tick.Stop()
+		for range n {
+			if err := a.request(ctx, false); err != nil {
+				return err
+			}
+			<-tick.C
+		}
+		trusted := 0
+		versions, _ := a.seen.after(a.hit, secretKind)
+		for _, v := range versions {
+			trusted = max(trusted, len(v.keyring.cas))
+		}
+		a.remark("in %.0f s, up to %d CAs trusted at once", time.Since(a.hit).Seconds(), trusted)
+		return a.countRotations(n)
+	}
+}
+
+// distrust is the rotation for a leaked key.
+func distrust(ctx context.Context, a *attempt) error {
+	took, err := a.distrust(ctx)
+	if err == nil {
+		a.measure("the old CA was trusted by nobody", took, distrustLimit)
+	}
+	return err
+}
+
+// distrust measures from the request, as the watch of the Secret shows it, to the
+// caBundle that holds no CA of before.
+func (a *attempt) distrust(ctx context.Context) (time.Duration, error) {
+	a.hit = time.Now()
+	old := a.seen.newest(secretKind).keyring.cas
+	if err := a.request(ctx, true); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	asked, err := a.seen.await(ctx, a.hit, secretKind, "the request", func(v version) bool { return v.request })
+	if err != nil {
+		return 0, err
+	}
+	dropped, err := a.seen.await(ctx, asked.at, configKind, "a caBundle without the old CA", func(v version) bool { return v.bundle != "" && !v.trusts(old) })
+	if err != nil {
+		return 0, err
+	}
+	took := dropped.at.Sub(asked.at)
+	a.remark("the old CA was dropped %.2f s after the request", took.Seconds())
+	return took, nil
+}
+
+// trusts tells whether a version holds one of the CAs.
+func (v version) trusts(cas []string) bool {
+	held := v.keyring.cas
+	if v.kind == configKind {
+		held = fingerprints(v.bundle)
+	}
+	return slices.ContainsFunc(held, func(ca string) bool { return slices.Contains(cas, ca) })
+}
+
 // duringRotation requests a rotation and calls do after each of its steps.
-func (s *shot) duringRotation(ctx context.Context, do func(step string) error) error {
+func (a *attempt) duringRotation(ctx context.Context, do func(step string) error) error {
 	var both errgroup.Group
-	s.hit = time.Now()
-	begin := s.hit
-	s.writes++
-	both.Go(func() error {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		defer cancel()
-		return rotator.Request(ctx, s.world.requests, s.namespace, false, io.Discard)
-	})
-	both.Go(func() error {
-		return s.seen.awaitRotation(ctx, begin, do)
-	})
+	a.hit = time.Now()
+	begin := a.hit
+	both.Go(func() error { return a.request(ctx, false) })
+	both.Go(func() error { return a.seen.awaitRotation(ctx, begin, do) })
 	return both.Wait()
 }
 
-// killInEveryStep kills another replica as soon as each step is seen: the
-// caBundle is being written then.
-func killInEveryStep(ctx context.Context, s *shot) error {
-	pods, err := s.pods(ctx)
+// killInEveryStep kills a replica as soon as the new CA signs, when the caBundle is
+// being written, another one when the old CA is dropped, and the last one when the
+// next rotation is asked for.
+func killInEveryStep(ctx context.Context, a *attempt) error {
+	pods, err := a.pods(ctx)
 	if err != nil {
 		return err
 	}
-	victims := map[string]int{stage: 0, promote: 1, retire: 2}
-	return s.duringRotation(ctx, func(step string) error { return s.kill(pods[victims[step]]) })
+	victims := map[string]int{rotateStep: 0, retireStep: 1}
+	err = a.duringRotation(ctx, func(step string) error { return a.kill(pods[victims[step]]) })
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, 2*time.Second); err != nil {
+		return err
+	}
+	if err := a.kill(pods[2]); err != nil {
+		return err
+	}
+	return a.rotate(ctx)
 }
 
 // killThree kills the textbook's replicas in the same rhythm.
-func killThree(ctx context.Context, s *shot) error {
-	pods, err := s.pods(ctx)
+func killThree(ctx context.Context, a *attempt) error {
+	pods, err := a.pods(ctx)
 	if err != nil {
 		return err
 	}
-	s.hit = time.Now()
+	a.hit = time.Now()
 	for _, pod := range pods {
-		if err := s.kill(pod); err != nil {
+		if err := a.kill(pod); err != nil {
 			return err
 		}
 		if err := sleep(ctx, 2*time.Second); err != nil {
@@ -108,94 +184,25 @@ func killThree(ctx context.Context, s *shot) error {
 	return nil
 }
 
-// restartInRotation begins a rolling restart between stage and promote.
-func restartInRotation(ctx context.Context, s *shot) error {
-	err := s.duringRotation(ctx, func(step string) error {
-		if step != stage {
-			return nil
+// restartInRotation begins a rolling restart when the new CA signs; the old one is
+// dropped while replicas come and go.
+func restartInRotation(ctx context.Context, a *attempt) error {
+	err := a.duringRotation(ctx, func(step string) error {
+		if step == rotateStep {
+			return a.restart(ctx)
 		}
-		return s.restart(ctx)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return s.awaitScale(ctx, replicas)
+	return a.awaitScale(ctx, replicas)
 }
 
-func rollingRestart(ctx context.Context, s *shot) error {
-	s.hit = time.Now()
-	if err := s.restart(ctx); err != nil {
+func rollingRestart(ctx context.Context, a *attempt) error {
+	a.hit = time.Now()
+	if err := a.restart(ctx); err != nil {
 		return err
 	}
-	return s.awaitScale(ctx, replicas)
-}
-
-// shortLived gives ours certificates that live for seconds; from the rotation
-// asked for here on, the CA's life alone drives the others.
-func shortLived(ctx context.Context, w *world) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
-	args := flags(briskFlags, "--ca-duration=30s", "--cert-duration=12s")
-	if err := w.webhook.Configure(ctx, args...); err != nil {
-		return err
-	}
-	// A replica that drains rotates too, and by its own flags.
-	if err := w.ours.drained(ctx, replicas); err != nil {
-		return err
-	}
-	if err := w.ours.settle(ctx, patience); err != nil {
-		return err
-	}
-	return (&shot{target: w.ours, world: w}).rotate(ctx)
-}
-
-// livesEnd waits until five CAs have come to the end of their lives.
-func livesEnd(ctx context.Context, s *shot) error {
-	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
-	defer cancel()
-	begin := time.Now()
-	s.hit = begin
-	_, err := s.seen.await(ctx, begin, "five rotations", func(version) bool { return s.seen.signers(begin) >= 5 })
-	if err != nil {
-		return err
-	}
-	// Lives that are long again end the rotations, so that ours can settle.
-	if err := s.world.webhook.Configure(ctx, briskFlags...); err != nil {
-		return err
-	}
-	s.remark("%d rotations in %.0f s", s.seen.signers(begin), time.Since(begin).Seconds())
-	return nil
-}
-
-// shortLivedControl gives the textbook a CA that is replaced every two minutes.
-func shortLivedControl(ctx context.Context, w *world) error {
-	return w.reconfigureControl(ctx, `["--ca-duration=150s","--cert-duration=150s","--lookahead=30s","--rotation-check=1s"]`)
-}
-
-// reconfigureControl restarts the textbook with other flags and lets it make a
-// CA by them.
-func (w *world) reconfigureControl(ctx context.Context, args string) error {
-	if !w.full {
-		return nil
-	}
-	t := w.control
-	if err := t.patch(ctx, `{"spec":{"template":{"spec":{"containers":[{"name":"manager","args":%s}]}}}}`, args); err != nil {
-		return err
-	}
-	if err := t.awaitScale(ctx, replicas); err != nil {
-		return err
-	}
-	if err := dataRemoved(ctx, &shot{target: t, world: w}); err != nil {
-		return err
-	}
-	return t.settle(ctx, patienceControl)
-}
-
-// nextRotation waits until the textbook replaces its CA by itself.
-func nextRotation(ctx context.Context, s *shot) error {
-	ctx, cancel := context.WithTimeout(ctx, 150*time.Second)
-	defer cancel()
-	s.hit = time.Now()
-	_, err := s.seen.await(ctx, s.hit, "the textbook's rotation", func(v version) bool { return !v.deleted && v.whole == nil && v.keyring.signer != s.before })
-	return err
+	return a.awaitScale(ctx, replicas)
 }

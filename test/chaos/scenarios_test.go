@@ -1,161 +1,151 @@
 package chaos
 
 import (
-	"context"
+	"slices"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // scenarios is the suite, in the order of the table.
 func scenarios() []scenario {
-	table := []scenario{
-		{name: "nothing happens", short: true, ours: nothing, control: nothing},
-	}
-	for _, part := range [][]scenario{secretScenarios(), bundleScenarios(), replicaScenarios(), rotationScenarios()} {
-		table = append(table, part...)
-	}
-	return table
+	return slices.Concat(
+		[]scenario{{name: "nothing happens", short: true, ours: nothing, control: nothing}},
+		secretScenarios(), bundleScenarios(), replicaScenarios(), rotationScenarios(), lifeScenarios(), fleetScenarios(),
+	)
 }
+
+// recurring is expected wherever damage is done: the scenarios before did some, too.
+var recurring = []string{recurs}
 
 // secretScenarios damage the Secret. One write of the fleet repairs it.
 func secretScenarios() []scenario {
-	damage := func(name string, e event) scenario {
-		return scenario{name: "Secret: " + name, short: true, ours: e, control: e, heals: true, writes: 1, controlLoses: true}
+	// The textbook renews a serving certificate without touching the CA, so it comes
+	// away with damage of that alone.
+	spared := func(name string, do injection) scenario {
+		return scenario{name: "Secret: " + name, short: true, ours: do, control: do, heals: true, writes: 1, errors: recurring}
 	}
-	table := []scenario{
-		damage("all data removed", dataRemoved),
-		damage("`ca.crt` removed", keyRemoved(caCert)),
-		damage("`ca.key` removed", keyRemoved(caKey)),
-		damage("`tls.crt` removed", keyRemoved(crt)),
-		damage("`tls.key` removed", keyRemoved(key)),
-		damage("`ca.crt` truncated", truncated(caCert)),
-		damage("`tls.crt` truncated", truncated(crt)),
-		damage("every key filled with junk", junk),
-		damage("a whole keyring of a foreign CA", foreignCA),
-		damage("`ca.key` of another CA", swapped(caKey)),
-		damage("`tls.key` of another certificate", swapped(key)),
+	fatal := func(name string, do injection) scenario {
+		sc := spared(name, do)
+		sc.controlLoses = true
+		return sc
 	}
-	for i := range table {
-		// The engine of both renews a serving certificate without touching the
-		// CA, so the textbook may come away with these.
-		switch table[i].name {
-		case "Secret: `tls.crt` removed", "Secret: `tls.key` removed", "Secret: `tls.crt` truncated", "Secret: `tls.key` of another certificate":
-			table[i].controlLoses = false
-		}
+	full := func(sc scenario) scenario {
+		sc.short = false
+		return sc
 	}
-	table[0].shortControl = true
-	deleted := damage("deleted", secretDeleted)
-	// One write creates it, one fills it. The textbook never writes it again and
+	removed := fatal("all data removed", dataRemoved)
+	removed.shortControl = true
+	record := spared("the record removed", recordRemoved)
+	record.control = nil
+	deleted := fatal("deleted", secretDeleted)
+	// One write creates it, one may fill it. The textbook never writes it again and
 	// loses creations only once somebody has created it.
 	deleted.writes, deleted.rescue = 2, secretCreated
-	older := damage("an older copy restored", olderCopy)
-	older.ours, older.control, older.controlLoses = olderCopy, nil, false
-	older.rotates, older.heals, older.writes = true, false, 8
-	return append(table, deleted, older)
+	another := fatal("the whole Secret of another cluster, with a later record", foreignSecret)
+	another.control, another.controlLoses = nil, false // the same as the keyring alone
+	older := spared("an older copy restored", olderCopy)
+	older.control, older.rotates, older.heals, older.writes = nil, true, false, 6
+	return []scenario{
+		removed,
+		full(fatal("`ca.crt` removed", keyRemoved(caCert))),
+		fatal("`ca.key` removed", keyRemoved(caKey)),
+		full(spared("`tls.crt` removed", keyRemoved(crt))),
+		full(spared("`tls.key` removed", keyRemoved(key))),
+		full(fatal("`ca.crt` truncated", truncated(caCert))),
+		full(spared("`tls.crt` truncated", truncated(crt))),
+		fatal("every key filled with junk", junk),
+		full(fatal("a whole keyring of a foreign CA", foreignCA)),
+		another,
+		full(fatal("`ca.key` of another CA", swapped(caKey))),
+		full(spared("`tls.key` of another certificate", swapped(key))),
+		full(record),
+		deleted,
+		older,
+	}
 }
 
-// bundleScenarios damage the webhook configuration. Until the caBundle is
-// written again the apiserver cannot trust anybody.
+// bundleScenarios damage the webhook configuration. Until the caBundle is written
+// again the apiserver cannot trust anybody, unless it is one that was right before.
 func bundleScenarios() []scenario {
-	damage := func(name string, e event) scenario {
-		return scenario{name: name, short: true, ours: e, control: e, bundle: true, writes: 1}
+	damage := func(name string, do injection) scenario {
+		return scenario{name: name, short: true, ours: do, control: do, bundle: true, writes: 1, errors: recurring}
 	}
-	recreated := damage("webhook configuration deleted and created again", recreateConfiguration)
-	// cert-controller's word for it, and no conflict.
-	recreated.errors = []string{"Webhook not found"}
 	return []scenario{
-		damage("caBundle: emptied", bundleSet(func(string) ([]byte, error) { return nil, nil })),
-		damage("caBundle: no certificate", bundleSet(garbageBundle)),
-		damage("caBundle: of a foreign CA", bundleSet(foreignBundle)),
-		recreated,
+		damage("caBundle: emptied", bundleEmptied),
+		damage("caBundle: no certificate", bundleJunk),
+		damage("caBundle: of a foreign CA", bundleForeign),
+		damage("webhook configuration deleted and created again", recreateConfiguration),
+		{
+			name: "caBundle: put back to the one before a rotation, every 200 ms", short: true, prepare: nothingReported,
+			ours: putBack, verify: toldOnce, rotates: true, writes: 110, errors: recurring,
+		},
+	}
+}
+
+// rotationScenarios rotate on purpose. A rotation is two writes of each object,
+// distrust one of each.
+func rotationScenarios() []scenario {
+	return []scenario{
+		{name: "3 planned rotations", short: true, shortOnly: true, ours: rotations(3), rotates: true, writes: 12},
+		{name: "`rotate --distrust-now`", short: true, ours: distrust, rotates: true, writes: 2},
+		{
+			name:  "one of two apiservers stopped through a rotation and a distrust, then continued",
+			short: true, prepare: startSecondAPIServer, undo: killSecondAPIServer, twoAPIServers: true, bystander: true,
+			cluster: stoppedThroughRotation, rotates: true, writes: 6, controlLoses: true,
+		},
+		{
+			name:  "one of two apiservers hears of no rotation, no distrust, and calls new replicas",
+			short: true, prepare: startSecondAPIServer, undo: killSecondAPIServer, twoAPIServers: true, ours: staleThroughRotation, rotates: true, writes: 6,
+		},
+		{
+			name: "`rotate --distrust-now` while a replica is cut off from the apiserver for 70 s",
+			ours: distrustCutOff, verify: countCutOff, rotates: true, writes: 2, errors: []string{""},
+		},
+	}
+}
+
+// lifeScenarios give certificates short lives. The textbook keeps them, so it is left
+// out of what follows.
+func lifeScenarios() []scenario {
+	return []scenario{
+		{
+			name:    "20 rotations within 60 s (textbook: 1, at the end of its CA's life)",
+			prepare: overlapAndControl, undo: ordinary, ours: rapidRotations(20), control: nextRotation, rotates: true, writes: 42, controlLoses: true,
+		},
+		{name: "5 rotations driven by --ca-duration=30s, --cert-duration=12s", prepare: shortLived, undo: ordinary, ours: livesEnd, rotates: true, writes: 60},
 	}
 }
 
 // replicaScenarios take replicas, the apiserver or the manifests.
 func replicaScenarios() []scenario {
 	return []scenario{
-		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, kills: true, rotates: true, writes: 6},
+		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, rotates: true, writes: 8},
+		{name: "rolling restart in the middle of a rotation", ours: restartInRotation, control: rollingRestart, rotates: true, writes: 4},
 		{name: "all replicas but one removed, then added again", ours: oneReplica, control: oneReplica},
 		{name: "the manifests applied 20 times", prepare: applied, ours: reapply(20)},
-		{name: "the manifests applied 5 times", short: true, shortOnly: true, prepare: applied, ours: reapply(5)},
-		{name: "rolling restart in the middle of a rotation", ours: restartInRotation, control: rollingRestart, rotates: true, writes: 6},
-		{name: "a replica whose clock is 10 min ahead", ours: wrongClockReplica, rotates: true, writes: 6, errors: []string{"refusing to rotate"}},
-		{name: "apiserver stopped for 60 s", world: apiserverGone(60 * time.Second), bystander: true, starts: true, errors: []string{""}},
+		{name: "a replica whose clock is 10 min ahead, alone", undo: removeSkewed, ours: wrongClockReplica, rotates: true, writes: 4, errors: []string{clockSaid}},
+		{name: "apiserver stopped for 60 s", cluster: apiserverGone(60 * time.Second), bystander: true, forbids: true, errors: []string{""}},
+		{name: "a replica started while the apiserver is stopped", cluster: startedWithoutAPIServer, forbids: true, errors: []string{""}},
 	}
 }
 
-// rotationScenarios rotate on purpose. Each rotation is three writes of each object.
-func rotationScenarios() []scenario {
+// fleetScenarios are other builds, other installations and other rights.
+func fleetScenarios() []scenario {
 	return []scenario{
-		{name: "3 planned rotations", short: true, shortOnly: true, ours: rotations(3), rotates: true, writes: 18},
-		{name: "`rotate --distrust-now`", short: true, ours: distrust, rotates: true, writes: 6},
-		{name: "20 planned rotations (textbook: 1, at the end of its CA's life)", ours: rotations(20), prepare: shortLivedControl, control: nextRotation, rotates: true, writes: 120, controlLoses: true},
-		{name: "5 rotations driven by --ca-duration=30s, --cert-duration=12s", prepare: shortLived, ours: livesEnd, rotates: true, writes: 80},
-	}
-}
-
-func nothing(ctx context.Context, _ *shot) error { return sleep(ctx, 2*time.Second) }
-
-func dataRemoved(ctx context.Context, s *shot) error {
-	return s.changeSecret(ctx, func(secret *corev1.Secret) { secret.Data = nil })
-}
-
-func keyRemoved(name string) event {
-	return func(ctx context.Context, s *shot) error {
-		return s.changeData(ctx, map[string][]byte{name: nil})
-	}
-}
-
-func truncated(name string) event {
-	return func(ctx context.Context, s *shot) error {
-		data, err := s.data(ctx)
-		if err != nil {
-			return err
-		}
-		return s.changeData(ctx, map[string][]byte{name: data[name][:len(data[name])/2]})
-	}
-}
-
-func junk(ctx context.Context, s *shot) error {
-	text := []byte("\x00not a key\n-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n")
-	return s.changeData(ctx, map[string][]byte{caCert: text, caKey: text, crt: text, key: text})
-}
-
-func foreignCA(ctx context.Context, s *shot) error {
-	data, err := foreign(s.dnsName())
-	if err != nil {
-		return err
-	}
-	return s.changeData(ctx, data)
-}
-
-func swapped(name string) event {
-	return func(ctx context.Context, s *shot) error {
-		data, err := foreign(s.dnsName())
-		if err != nil {
-			return err
-		}
-		return s.changeData(ctx, map[string][]byte{name: data[name]})
-	}
-}
-
-// garbageBundle is what the apiserver accepts as a caBundle and no client can use.
-func garbageBundle(string) ([]byte, error) {
-	return []byte("-----BEGIN CERTIFICATE-----\nanVuaw==\n-----END CERTIFICATE-----\n"), nil
-}
-
-func foreignBundle(dnsName string) ([]byte, error) {
-	data, err := foreign(dnsName)
-	return data[caCert], err
-}
-
-func bundleSet(make func(dnsName string) ([]byte, error)) event {
-	return func(ctx context.Context, s *shot) error {
-		bundle, err := make(s.dnsName())
-		if err != nil {
-			return err
-		}
-		return s.changeBundle(ctx, bundle)
+		{
+			name: "writes of the Secret refused for 20 s while a rotation is asked for",
+			ours: writesRefused, verify: nothingOverdue, rotates: true, writes: 4, forbids: true, errors: []string{"forbidden"},
+		},
+		{
+			name: "a second installation with an entry in the same configuration, both rotate",
+			undo: removeSecondAndApply, prepare: applied, ours: secondEntry, rotates: true, writes: 7,
+		},
+		{
+			name:    "the manifests applied with another namespace, and back",
+			prepare: applied, undo: removeSecondAndApply, ours: movedAway, rotates: true, writes: 6, errors: []string{notCalled},
+		},
+		{
+			name: "a rollout to a build with the next record format, and back",
+			undo: reinstalled, ours: nextFormatAndBack, rotates: true, writes: 10, errors: recurring,
+		},
 	}
 }

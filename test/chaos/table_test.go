@@ -20,42 +20,40 @@ type row struct {
 }
 
 // row puts the figures together.
-func (w *world) row(t *testing.T, sc scenario, shots []*shot) row {
-	s := shots[0]
-	r := row{name: sc.name, ours: figure(s.report), control: "–", healed: "–"}
-	if after, ok := s.wholeAfter(); ok && sc.heals {
+func (s *suite) row(t *testing.T, sc scenario, attempts []*attempt) row {
+	a := attempts[0]
+	r := row{name: sc.name, ours: figure(a.report), control: "–", healed: "–"}
+	if after, ok := a.wholeAfter(); ok && sc.heals {
 		r.healed = fmt.Sprintf("%.2f s", after.Seconds())
 	}
-	secret, configuration := s.fleetWrites()
-	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", secret+configuration-s.writes))
-	if after, ok := s.bundleAfter(); ok && sc.bundle {
-		s.remark("caBundle back after %.2f s", after.Seconds())
+	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", a.fleetWrites()))
+	if after, ok := a.bundleAfter(); ok && sc.bundle {
+		a.remark("caBundle back after %.2f s", after.Seconds())
 	}
-	if len(shots) > 1 {
-		control := shots[1]
+	if len(attempts) > 1 {
+		control := attempts[1]
 		r.control = figure(control.report)
 		if control.report.Lost() == 0 && sc.controlLoses {
 			t.Errorf("the textbook lost nothing, so this scenario proves nothing")
 		}
 	}
-	for _, s := range shots {
-		if n := s.report.Count(load.Unmutated); n > 0 {
-			s.remark("%d unmutated", n)
+	for _, a := range attempts {
+		if n := a.report.Count(load.Unmutated); n > 0 {
+			a.remark("%d unmutated", n)
 		}
-		if n := s.report.Count(load.Unavailable); n > 0 {
-			s.remark("%d not answered by the cluster", n)
+		if n := a.report.Count(load.Unavailable); n > 0 {
+			a.remark("%d not answered by the cluster", n)
 		}
-		if s.report.Skipped > 0 {
-			s.remark("%d not sent", s.report.Skipped)
+		if a.report.Skipped > 0 {
+			a.remark("%d not sent", a.report.Skipped)
 		}
-		for _, text := range s.remarks {
-			if s.target == w.control && !strings.Contains(text, "textbook") {
+		for _, text := range a.remarks {
+			if a.target == s.control && !strings.Contains(text, "textbook") {
 				text = "textbook: " + text
 			}
 			r.remarks = append(r.remarks, text)
 		}
 	}
-	r.failed = t.Failed()
 	return r
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -24,7 +25,7 @@ import (
 // replicas of each webhook.
 const replicas = 3
 
-// target is a webhook under chaos.
+// target is a webhook that is tested.
 type target struct {
 	cluster *cluster.Cluster
 	client  kubernetes.Interface
@@ -34,20 +35,22 @@ type target struct {
 	container, program string
 	// port is the one that the containers serve on.
 	port string
-	seen *recorder
+	// replicas is how many there are while nothing happens.
+	replicas int
+	seen     *recorder
 }
 
 func ours(c *cluster.Cluster, client kubernetes.Interface) *target {
 	return &target{
 		cluster: c, client: client, name: "ours", namespace: "custom-system", deployment: "sts-webhook", secret: "sts-webhook-certs",
-		configuration: "sts-mutating-webhook", optIn: load.OptIn, container: "sts-webhook", program: "/sts-webhook", port: "8443",
+		configuration: "sts-mutating-webhook", optIn: load.OptIn, container: "sts-webhook", program: "/sts-webhook", port: "8443", replicas: replicas,
 	}
 }
 
 func textbook(c *cluster.Cluster, client kubernetes.Interface) *target {
 	return &target{
 		cluster: c, client: client, name: "textbook", namespace: "textbook-system", deployment: "textbook-webhook", secret: "textbook-webhook-cert",
-		configuration: "textbook-webhook", optIn: "textbook", container: "manager", program: "/program", port: "9443",
+		configuration: "textbook-webhook", optIn: "textbook", container: "manager", program: "/program", port: "9443", replicas: replicas,
 	}
 }
 
@@ -90,7 +93,7 @@ func (t *target) scale(ctx context.Context, n int) error {
 // awaitScale returns when there are n replicas of the newest template, all Ready.
 // Others may still drain; see drained.
 func (t *target) awaitScale(ctx context.Context, n int32) error {
-	return until(ctx, patienceControl, func(ctx context.Context) error {
+	return until(ctx, controlSettleTimeout, func(ctx context.Context) error {
 		d, err := t.client.AppsV1().Deployments(t.namespace).Get(ctx, t.deployment, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -136,10 +139,10 @@ func (t *target) settled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if k.cas != 1 {
+	if len(k.cas) != 1 {
 		return errors.New("a rotation is under way")
 	}
-	if !bytes.Equal(bundleOf(config), secret.Data[caCert]) {
+	if !bytes.Equal(t.bundleOf(config), secret.Data[caCert]) {
 		return errors.New("the caBundle is not the Secret's")
 	}
 	pods, err := t.pods(ctx)
@@ -151,13 +154,13 @@ func (t *target) settled(ctx context.Context) error {
 		if !podReady(pod) {
 			continue
 		}
-		if err := t.handshake(ctx, pod, bundleOf(config)); err != nil {
+		if err := t.handshake(ctx, pod, t.bundleOf(config)); err != nil {
 			return fmt.Errorf("shake hands with %s: %w", pod.Name, err)
 		}
 		ready++
 	}
-	if len(pods) != replicas || ready != replicas {
-		return fmt.Errorf("%d replicas, %d ready, want %d", len(pods), ready, replicas)
+	if len(pods) != t.replicas || ready != t.replicas {
+		return fmt.Errorf("%d replicas, %d ready, want %d", len(pods), ready, t.replicas)
 	}
 	return nil
 }
@@ -191,7 +194,7 @@ func until(ctx context.Context, limit time.Duration, done func(context.Context) 
 	var last error
 	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		// What the end of ctx makes of the last attempt explains nothing.
-		if err := done(ctx); err == nil || ctx.Err() == nil {
+		if err := done(ctx); err == nil || last == nil || ctx.Err() == nil && !strings.Contains(err.Error(), "would exceed context deadline") {
 			last = err
 		}
 		return last == nil, nil
@@ -202,11 +205,22 @@ func until(ctx context.Context, limit time.Duration, done func(context.Context) 
 	return err
 }
 
-func bundleOf(config *admissionv1.MutatingWebhookConfiguration) []byte {
-	if len(config.Webhooks) == 0 {
-		return nil
+// entry is the entry of a configuration that calls the target; nil when there is none.
+func (t *target) entry(config *admissionv1.MutatingWebhookConfiguration) *admissionv1.MutatingWebhook {
+	for i := range config.Webhooks {
+		if s := config.Webhooks[i].ClientConfig.Service; s != nil && s.Namespace == t.namespace && s.Name == t.deployment {
+			return &config.Webhooks[i]
+		}
 	}
-	return config.Webhooks[0].ClientConfig.CABundle
+	return nil
+}
+
+// bundleOf is the caBundle of that entry.
+func (t *target) bundleOf(config *admissionv1.MutatingWebhookConfiguration) []byte {
+	if entry := t.entry(config); entry != nil {
+		return entry.ClientConfig.CABundle
+	}
+	return nil
 }
 
 func podReady(pod corev1.Pod) bool {

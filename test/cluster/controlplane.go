@@ -2,11 +2,7 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
-	"time"
-
-	"k8s.io/client-go/kubernetes"
 )
 
 // Names of the control plane's daemons, for StopDaemon and StartDaemon.
@@ -24,35 +20,19 @@ const Audit = "audit"
 // controlPlane is the cgroup of the control plane's daemons.
 const controlPlane = "control-plane"
 
-// controlPlaneDaemon describes one of the four daemons. They are alone, so no
-// leader is elected; the limits are far above the defaults, so that a StatefulSet
-// of hundreds of pods rolls out as fast as the machine allows.
+// controlPlaneDaemon describes one of the daemons. They are alone, so no leader is
+// elected; the limits are far above the defaults, so that a StatefulSet of hundreds
+// of pods rolls out as fast as the machine allows.
 func (c *Cluster) controlPlaneDaemon(name string) (daemon, bool) {
 	pki := c.path("pki")
-	argv := map[string][]string{
+	program, argv := name, map[string][]string{
 		Etcd: {
 			"--data-dir=" + c.path("etcd"), "--unsafe-no-fsync", "--log-level=warn",
-			"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379",
+			"--listen-client-urls=http://" + etcdAddress, "--advertise-client-urls=http://" + etcdAddress,
 			"--listen-peer-urls=http://127.0.0.1:2380",
 		},
-		APIServer: {
-			"--etcd-servers=http://127.0.0.1:2379",
-			"--advertise-address=" + nodeIP(1), "--secure-port=" + apiserverPort,
-			"--service-cluster-ip-range=" + serviceCIDR,
-			"--client-ca-file=" + pki + "/ca.crt",
-			"--tls-cert-file=" + pki + "/kube-apiserver.crt", "--tls-private-key-file=" + pki + "/kube-apiserver.key",
-			"--kubelet-certificate-authority=" + pki + "/ca.crt",
-			"--kubelet-client-certificate=" + pki + "/kube-apiserver.crt",
-			"--kubelet-client-key=" + pki + "/kube-apiserver.key",
-			"--kubelet-preferred-address-types=InternalIP",
-			"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
-			"--service-account-issuer=https://kubernetes.default.svc",
-			"--service-account-key-file=" + pki + "/service-account.key",
-			"--service-account-signing-key-file=" + pki + "/service-account.key",
-			"--audit-policy-file=" + c.path("config", "audit.yaml"), "--audit-log-path=" + c.LogPath(Audit),
-			"--max-requests-inflight=1600", "--max-mutating-requests-inflight=800",
-			"--profiling=false",
-		},
+		APIServer:       c.apiserverArgs(apiserverPort, etcdAddress, c.LogPath(Audit)),
+		SecondAPIServer: append(c.apiserverArgs(secondAPIServerPort, etcdProxyAddress, c.LogPath(SecondAudit)), "--endpoint-reconciler-type=none"),
 		ControllerManager: {
 			"--kubeconfig=" + pki + "/kube-controller-manager.kubeconfig",
 			"--authentication-kubeconfig=" + pki + "/kube-controller-manager.kubeconfig",
@@ -72,9 +52,12 @@ func (c *Cluster) controlPlaneDaemon(name string) (daemon, bool) {
 	if argv == nil {
 		return daemon{}, false
 	}
+	if name == SecondAPIServer {
+		program = APIServer
+	}
 	return daemon{
 		name: name, group: controlPlane, netns: c.netns(nodeName(1)),
-		argv: append([]string{filepath.Join(c.binaries, name)}, argv...),
+		argv: append([]string{filepath.Join(c.binaries, program)}, argv...),
 	}, true
 }
 
@@ -86,7 +69,7 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.waitAPIServer(ctx); err != nil {
+	if err := c.waitAPIServer(ctx, APIServer, c.RESTConfig()); err != nil {
 		return err
 	}
 	for _, name := range []string{ControllerManager, Scheduler} {
@@ -95,39 +78,4 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// waitAPIServer polls /readyz, and fails as soon as the apiserver or etcd ends.
-func (c *Cluster) waitAPIServer(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(c.RESTConfig())
-	if err != nil {
-		return fmt.Errorf("create client: %w", err)
-	}
-	err = poll(ctx, 100*time.Millisecond, func() (bool, error) {
-		for _, name := range []string{Etcd, APIServer} {
-			if !c.alive(name) {
-				return false, fmt.Errorf("%s ended:\n%s", name, c.logTail(name))
-			}
-		}
-		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		_, err := client.Discovery().RESTClient().Get().AbsPath("/readyz").DoRaw(attempt)
-		return err == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("wait for the apiserver: %w", err)
-	}
-	return nil
-}
-
-// StopAPIServer kills the apiserver; nodes and pods go on. Asked to end, it would wait
-// a minute for the watches of its clients.
-func (c *Cluster) StopAPIServer(ctx context.Context) error { return c.KillDaemon(ctx, APIServer) }
-
-// StartAPIServer starts the apiserver again and returns when it is ready.
-func (c *Cluster) StartAPIServer(ctx context.Context) error {
-	if err := c.StartDaemon(ctx, APIServer); err != nil {
-		return err
-	}
-	return c.waitAPIServer(ctx)
 }

@@ -55,16 +55,24 @@ func WebhookImage(binary string) Image {
 
 // BuildWebhookImage compiles the webhook of this checkout and writes its image.
 func BuildWebhookImage(ctx context.Context, archive string) error {
+	return BuildWebhookVariant(ctx, WebhookImageName, archive)
+}
+
+// BuildWebhookVariant writes an image of the webhook in which string variables of the
+// program have other values, each given as the linker takes it: "importpath.name=value".
+func BuildWebhookVariant(ctx context.Context, name, archive string, variables ...string) error {
 	dir, err := os.MkdirTemp("", "sts-webhook-image")
 	if err != nil {
 		return fmt.Errorf("create directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "sts-webhook")
-	if err := Compile(ctx, ".", binary); err != nil {
+	if err := Compile(ctx, ".", binary, variables...); err != nil {
 		return err
 	}
-	return BuildImage(archive, WebhookImage(binary))
+	image := WebhookImage(binary)
+	image.Name = name
+	return BuildImage(archive, image)
 }
 
 // BuildProgramImage compiles the program in a directory of this checkout, for
@@ -88,13 +96,17 @@ func BuildProgramImage(ctx context.Context, name, program, archive string) error
 }
 
 // Compile builds the main package in a directory of this checkout as a static
-// binary without paths of this machine.
-func Compile(ctx context.Context, program, binary string) error {
+// binary without paths of this machine. The variables are as in BuildWebhookVariant.
+func Compile(ctx context.Context, program, binary string, variables ...string) error {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = goCommand(ctx, root, "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./"+program)
+	linker := "-s -w"
+	for _, v := range variables {
+		linker += " -X " + v
+	}
+	_, err = goCommand(ctx, root, "build", "-trimpath", "-ldflags", linker, "-o", binary, "./"+program)
 	return err
 }
 

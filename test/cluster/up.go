@@ -128,7 +128,7 @@ func (c *Cluster) healthy(ctx context.Context) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return c.waitAPIServer(ctx) == nil && c.WaitNodesReady(ctx) == nil
+	return c.waitAPIServer(ctx, APIServer, c.RESTConfig()) == nil && c.WaitNodesReady(ctx) == nil
 }
 
 // WaitNodesReady returns when every node says Ready.

@@ -156,7 +156,7 @@ func (s *suite) keyLines(t *testing.T) [][]byte {
 		}
 	}
 	if len(lines) < 20 {
-		t.Fatalf("the Secret's keys have %d lines, too few for two RSA keys", len(lines))
+		t.Fatalf("the Secret's keys have %d lines, too few for the CA's RSA key", len(lines))
 	}
 	return lines
 }

@@ -94,5 +94,5 @@ func (c *Client) create(ctx context.Context, ordinal int) (Outcome, string) {
 	if err != nil {
 		return Unavailable, transportCause(err)
 	}
-	return judge(response.StatusCode, body, selectorKey, group(ordinal))
+	return classify(response.StatusCode, body, selectorKey, group(ordinal))
 }

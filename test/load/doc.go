@@ -1,5 +1,5 @@
 // Package load creates opted-in pods through a real kube-apiserver at a steady
-// rate and judges every answer. Each request is a dry run (dryRun=All): it goes
+// rate and classifies every answer. Each request is a dry run (dryRun=All): it goes
 // through the whole admission chain and stores nothing.
 //
 // The load is open-loop: requests start when their time has come, not when the

@@ -28,6 +28,8 @@ type Run struct {
 	stop context.CancelFunc
 	// done is closed when the last request has been answered.
 	done chan struct{}
+	// turns holds an element for each creation under way.
+	turns chan struct{}
 
 	// mu guards report.
 	mu     sync.Mutex
@@ -54,7 +56,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &Run{client: client, opts: o, stop: cancel, done: make(chan struct{})}
+	r := &Run{client: client, opts: o, stop: cancel, done: make(chan struct{}), turns: make(chan struct{}, o.Concurrency)}
 	go r.dispatch(ctx)
 	return r, nil
 }
@@ -64,7 +66,6 @@ func (r *Run) dispatch(ctx context.Context) {
 	defer close(r.done)
 	var under sync.WaitGroup
 	defer under.Wait()
-	turns := make(chan struct{}, r.opts.Concurrency)
 	interval := time.Duration(float64(time.Second) / r.opts.Rate)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -77,12 +78,12 @@ func (r *Run) dispatch(ctx context.Context) {
 		case <-timer.C:
 		}
 		select {
-		case turns <- struct{}{}:
+		case r.turns <- struct{}{}:
 			start := due
 			under.Go(func() {
 				// A request once sent is always seen to its end.
 				r.record(r.client.Create(context.WithoutCancel(ctx), n, start))
-				<-turns
+				<-r.turns
 			})
 		default:
 			r.mu.Lock()
@@ -99,6 +100,21 @@ func (r *Run) record(s Sample) {
 	r.mu.Unlock()
 	if r.opts.Progress != nil {
 		r.opts.Progress(s)
+	}
+}
+
+// Hold returns when no creation is under way and starts none until Release; those
+// that are due meanwhile are skipped. It must not be called again before that.
+func (r *Run) Hold() {
+	for range cap(r.turns) {
+		r.turns <- struct{}{}
+	}
+}
+
+// Release undoes Hold.
+func (r *Run) Release() {
+	for range cap(r.turns) {
+		<-r.turns
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ import (
 const failure = `Internal error occurred: failed calling webhook "sts-webhook.custom-system.svc": failed to call webhook: ` +
 	`Post "https://sts-webhook.custom-system.svc:8443/mutate?timeout=5s": tls: failed to verify certificate: x509: certificate signed by unknown authority`
 
-func TestJudge(t *testing.T) {
+func TestClassify(t *testing.T) {
 	status := func(message string) string {
 		text, _ := json.Marshal(metav1.Status{Message: message})
 		return string(text)
@@ -42,7 +43,7 @@ func TestJudge(t *testing.T) {
 		"an overloaded apiserver is unavailable (429)": {429, status("too many requests"), Unavailable, "too many requests"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, why := judge(tc.code, []byte(tc.body), selectorKey, evenGroup)
+			got, why := classify(tc.code, []byte(tc.body), selectorKey, evenGroup)
 			if got != tc.want || why != tc.cause {
 				t.Errorf("got %s %q, want %s %q", got, why, tc.want, tc.cause)
 			}
@@ -80,7 +81,7 @@ func apiserver(t *testing.T, answer func(n int64, w http.ResponseWriter) (done b
 }
 
 func TestRun(t *testing.T) {
-	t.Run("every creation up to the limit is sent and judged", func(t *testing.T) {
+	t.Run("every creation up to the limit is sent and classified", func(t *testing.T) {
 		cfg := apiserver(t, func(n int64, w http.ResponseWriter) bool {
 			if n%10 == 0 {
 				w.WriteHeader(http.StatusInternalServerError)
@@ -122,6 +123,30 @@ func TestRun(t *testing.T) {
 			t.Errorf("%d reached the server, %s; want 8, 8 admitted, 32 skipped", under.Load(), got)
 		}
 	})
+	t.Run("a load on hold has nothing under way and starts nothing", func(t *testing.T) {
+		var under atomic.Int64
+		cfg := apiserver(t, func(int64, http.ResponseWriter) bool {
+			under.Add(1)
+			time.Sleep(10 * time.Millisecond)
+			under.Add(-1)
+			return false
+		})
+		r, err := Start(t.Context(), Options{Target: Target{Config: cfg, Namespace: "load"}, Rate: 1000, Concurrency: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitSamples(t, r, 10)
+		r.Hold()
+		before := r.Report()
+		time.Sleep(50 * time.Millisecond)
+		held := r.Report()
+		if n := under.Load(); n != 0 || len(held.Samples) != len(before.Samples) || held.Skipped == before.Skipped {
+			t.Errorf("on hold: %d under way, %d samples after %d, %d skipped after %d; want none, no more, more", n, len(held.Samples), len(before.Samples), held.Skipped, before.Skipped)
+		}
+		r.Release()
+		awaitSamples(t, r, len(held.Samples)+10)
+		r.Stop()
+	})
 	t.Run("an apiserver that does not listen is unavailable, not a loss", func(t *testing.T) {
 		r, err := Start(context.Background(), Options{Target: Target{Config: &rest.Config{Host: "http://127.0.0.1:1"}, Namespace: "load"}, Rate: 1000, Limit: 5})
 		if err != nil {
@@ -137,6 +162,15 @@ func TestRun(t *testing.T) {
 			t.Errorf("got %v, want an error about the rate", err)
 		}
 	})
+}
+
+func awaitSamples(t *testing.T, r *Run, n int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); len(r.Report().Samples) < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after 10 s: %s, want %d creations", r.Report(), n)
+		}
+	}
 }
 
 func TestReport(t *testing.T) {
@@ -157,6 +191,10 @@ func TestReport(t *testing.T) {
 	}
 	if out := r.Outage(Unmutated); out.Lost != 1 || out.Length() != 10*time.Millisecond || r.LastLost(Unmutated) != out.To {
 		t.Errorf("unmutated: got %+v, want one of 10 ms", out)
+	}
+	both := Join(Report{Samples: r.Samples[5:], Skipped: 1}, Report{Samples: r.Samples[:5], Skipped: 2})
+	if !slices.Equal(both.Samples, r.Samples) || both.Skipped != 3 {
+		t.Errorf("joined: got %+v, want %+v and 3 skipped", both, r)
 	}
 	late := r.Since(begin.Add(1050 * time.Millisecond)).Until(begin.Add(5400 * time.Millisecond))
 	if len(late.Samples) != 3 || late.Lost() != 2 {

@@ -37,7 +37,7 @@ func (o Outcome) String() string {
 // Lost tells whether the webhook is to blame for a pod that was not placed.
 func (o Outcome) Lost() bool { return o != Admitted && o != Unavailable }
 
-// answer is what judge needs of a Pod or a Status.
+// answer is what classify needs of a Pod or a Status.
 type answer struct {
 	Message string              `json:"message"`
 	Reason  metav1.StatusReason `json:"reason"`
@@ -53,9 +53,9 @@ const webhookFailed = "failed calling webhook"
 // webhookDenied is in the message about a webhook that said no.
 const webhookDenied = "admission webhook "
 
-// judge classifies the answer to the creation of a pod that belongs to the node
+// classify classifies the answer to the creation of a pod that belongs to the node
 // group named want under key.
-func judge(status int, body []byte, key, want string) (Outcome, string) {
+func classify(status int, body []byte, key, want string) (Outcome, string) {
 	var a answer
 	if err := json.Unmarshal(body, &a); err != nil {
 		return Unavailable, "answer is no JSON: " + http.StatusText(status)

@@ -14,6 +14,16 @@ type Report struct {
 	Skipped int
 }
 
+// Join is the report of several loads together.
+func Join(reports ...Report) Report {
+	var all Report
+	for _, r := range reports {
+		all.Samples = append(all.Samples, r.Samples...)
+		all.Skipped += r.Skipped
+	}
+	return all.sorted()
+}
+
 func (r Report) sorted() Report {
 	samples := slices.Clone(r.Samples)
 	slices.SortFunc(samples, func(a, b Sample) int { return a.Start.Compare(b.Start) })

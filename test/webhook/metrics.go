@@ -35,6 +35,19 @@ func (w *Webhook) Sum(ctx context.Context, metric string, labels map[string]stri
 	return total, nil
 }
 
+// Gauge is the value of a metric of one replica that has a single series.
+func (w *Webhook) Gauge(ctx context.Context, pod corev1.Pod, metric string) (float64, error) {
+	families, err := w.Metrics(ctx, pod)
+	if err != nil {
+		return 0, err
+	}
+	family := families[metric]
+	if family == nil || len(family.Metric) != 1 {
+		return 0, fmt.Errorf("read metrics of %s: there is no single %s", pod.Name, metric)
+	}
+	return family.Metric[0].GetGauge().GetValue(), nil
+}
+
 // Metrics reads /metrics of one replica.
 func (w *Webhook) Metrics(ctx context.Context, pod corev1.Pod) (map[string]*dto.MetricFamily, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)

@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+)
+
+// cutOffTable is the table of nftables that CutOff makes in a node's network.
+const cutOffTable = "test-cut-off"
+
+// cutOffRules drop a pod's packets to the apiserver, by its Service before the
+// address is translated, or directly; and the apiserver's packets to the pod, which
+// start on node-1 and are forwarded on the others. Everything else passes: the pod's
+// probes, and the connections on which it is called.
+const cutOffRules = `
+table ip ` + cutOffTable + ` {
+	chain to-apiserver {
+		type filter hook prerouting priority raw;
+		ip saddr %[1]s ip daddr { %[2]s, %[3]s } tcp dport { 443, %[4]s } drop
+	}
+	chain forwarded {
+		type filter hook forward priority filter;
+		ip saddr %[3]s ip daddr %[1]s tcp sport %[4]s drop
+	}
+	chain sent {
+		type filter hook output priority filter;
+		ip saddr %[3]s ip daddr %[1]s tcp sport %[4]s drop
+	}
+}
+`
+
+// CutOff takes the apiserver away from one pod: packets in both directions are
+// dropped, as by a broken network. One pod of a node can be cut off at a time.
+func (c *Cluster) CutOff(ctx context.Context, node, podIP string) error {
+	rules := fmt.Sprintf(cutOffRules, podIP, apiServiceIP, nodeIP(1), apiserverPort)
+	argv := append(c.Enter(node), "nft", "-f", "-")
+	if _, err := run(ctx, rules, argv[0], argv[1:]...); err != nil {
+		return fmt.Errorf("cut off %s: %w", podIP, err)
+	}
+	return nil
+}
+
+// Reconnect undoes CutOff on a node where a pod is cut off.
+func (c *Cluster) Reconnect(ctx context.Context, node string) error {
+	argv := append(c.Enter(node), "nft", "delete", "table", "ip", cutOffTable)
+	if _, err := run(ctx, "", argv[0], argv[1:]...); err != nil {
+		return fmt.Errorf("reconnect the pod of %s: %w", node, err)
+	}
+	return nil
+}
