@@ -233,19 +233,6 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 
 var stepReasons = map[kind]string{create: "CACreated", rotate: "CARotated", distrust: "CADistrusted", retire: "CARetired", renew: "CertificateRenewed"}
 
-// damage names what happened to the Secret.
-func damage(seen observation, s state) string {
-	switch {
-	case seen.secret == nil:
-		return causeDeleted
-	case s.blank:
-		return causeEmptied
-	case s.secret == nil:
-		return causeDamaged
-	}
-	return causeReplaced
-}
-
 // inject writes memory's caBundle: as a matter of course after each step, as a
 // repair when the caBundle was another one than the last that was ours.
 func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.Duration {
@@ -261,17 +248,6 @@ func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.
 		}
 	}
 	return r.wrote(index, inject, err)
-}
-
-// damageOf names what happened to a caBundle.
-func damageOf(bundle []byte) string {
-	switch {
-	case len(bytes.TrimSpace(bundle)) == 0:
-		return causeBundleEmptied
-	case len(bundleCAs(bundle)) == 0:
-		return causeBundleDamaged
-	}
-	return causeBundleReplaced
 }
 
 // serveAndCheck serves what the caBundle verifies, and tries to become Ready.

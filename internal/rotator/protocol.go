@@ -294,17 +294,3 @@ func (s state) wait() action {
 	}
 	return action{kind: wait, until: s.waitSince.Add(peerTimeout)}
 }
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -42,6 +43,30 @@ const (
 )
 
 var causes = []string{causeDeleted, causeEmptied, causeDamaged, causeReplaced, causeBundleEmptied, causeBundleDamaged, causeBundleReplaced}
+
+// damage names what happened to the Secret.
+func damage(seen observation, s state) string {
+	switch {
+	case seen.secret == nil:
+		return causeDeleted
+	case s.blank:
+		return causeEmptied
+	case s.secret == nil:
+		return causeDamaged
+	}
+	return causeReplaced
+}
+
+// damageOf names what happened to a caBundle.
+func damageOf(bundle []byte) string {
+	switch {
+	case len(bytes.TrimSpace(bundle)) == 0:
+		return causeBundleEmptied
+	case len(bundleCAs(bundle)) == 0:
+		return causeBundleDamaged
+	}
+	return causeBundleReplaced
+}
 
 type metrics struct {
 	expiry  *prometheus.GaugeVec
