@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -9,9 +10,11 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -191,4 +194,42 @@ func trustedNow(ctx context.Context, c client.Client, namespace string) ([]strin
 		}
 	}
 	return ids, nil
+}
+
+// claimReport lets one replica of the fleet report about object: the Secret says
+// when that was done last. It fails for the others.
+func (c *cluster) claimReport(ctx context.Context, secret *corev1.Secret, object string, now time.Time) error {
+	if secret == nil {
+		return nil
+	}
+	claimed := secret.DeepCopy()
+	reports := map[string]time.Time{}
+	_ = json.Unmarshal([]byte(claimed.Annotations[reportAnnotation]), &reports) // damaged: nobody has reported
+	if last := reports[object]; now.Sub(last).Abs() <= recursWithin {
+		return fmt.Errorf("it was reported at %s", last.Format(time.RFC3339))
+	}
+	reports[object] = now.UTC().Round(time.Second)
+	metav1.SetMetaDataAnnotation(&claimed.ObjectMeta, reportAnnotation, encode(reports))
+	err := c.update(ctx, claimed, secret)
+	if apierrors.IsConflict(err) {
+		return err
+	}
+	return nil // when nothing can be written, reporting twice is better than not at all
+}
+
+// lastManager names the field manager, other than us, that changed one of these
+// fields last; "unknown" when there is none, as after a removal.
+func lastManager(obj client.Object, fields ...string) string {
+	manager, at := "unknown", time.Time{}
+	for _, m := range obj.GetManagedFields() {
+		if strings.HasPrefix(m.Manager, fieldOwner) || m.FieldsV1 == nil || m.Time == nil || m.Time.Before(&metav1.Time{Time: at}) {
+			continue
+		}
+		for _, field := range fields {
+			if bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
+				manager, at = m.Manager, m.Time.Time
+			}
+		}
+	}
+	return manager
 }

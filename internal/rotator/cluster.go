@@ -1,13 +1,13 @@
 package rotator
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -163,27 +163,6 @@ func (c *cluster) update(ctx context.Context, changed, secret *corev1.Secret) er
 	return nil
 }
 
-// claimReport lets one replica of the fleet report about object: the Secret says
-// when that was done last. It fails for the others.
-func (c *cluster) claimReport(ctx context.Context, secret *corev1.Secret, object string, now time.Time) error {
-	if secret == nil {
-		return nil
-	}
-	claimed := secret.DeepCopy()
-	reports := map[string]time.Time{}
-	_ = json.Unmarshal([]byte(claimed.Annotations[reportAnnotation]), &reports) // damaged: nobody has reported
-	if last := reports[object]; now.Sub(last).Abs() <= recursWithin {
-		return fmt.Errorf("it was reported at %s", last.Format(time.RFC3339))
-	}
-	reports[object] = now.UTC().Round(time.Second)
-	metav1.SetMetaDataAnnotation(&claimed.ObjectMeta, reportAnnotation, encode(reports))
-	err := c.update(ctx, claimed, secret)
-	if apierrors.IsConflict(err) {
-		return err
-	}
-	return nil // when nothing can be written, reporting twice is better than not at all
-}
-
 // updateBundles makes our entries of config hold bundle, if config still is the
 // version given, and makes config what is stored now.
 func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstructured, bundle []byte) error {
@@ -196,23 +175,6 @@ func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstru
 	}
 	*config = *updated
 	return nil
-}
-
-// lastManager names the field manager, other than us, that changed one of these
-// fields last; "unknown" when there is none, as after a removal.
-func lastManager(obj client.Object, fields ...string) string {
-	manager, at := "unknown", time.Time{}
-	for _, m := range obj.GetManagedFields() {
-		if strings.HasPrefix(m.Manager, fieldOwner) || m.FieldsV1 == nil || m.Time == nil || m.Time.Before(&metav1.Time{Time: at}) {
-			continue
-		}
-		for _, field := range fields {
-			if bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+field+`"`)) {
-				manager, at = m.Manager, m.Time.Time
-			}
-		}
-	}
-	return manager
 }
 
 // dateResolution is what a Date header cannot tell (RFC 9110, section 5.6.7:
@@ -277,3 +239,47 @@ func (c *serverClock) wrap(next http.RoundTripper) http.RoundTripper {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// watches counts the watches of our objects that are under way.
+type watches struct {
+	open    atomic.Int64
+	ended   atomic.Int64 // when the last one ended, Unix nanoseconds
+	changed func()
+	now     func() time.Time
+}
+
+// wrap sees each watch begin, by its answer, and end, by the end of its body.
+func (w *watches) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		ours := strings.HasSuffix(r.URL.Path, "/secrets") || strings.HasSuffix(r.URL.Path, "webhookconfigurations")
+		if err == nil && ours && resp.StatusCode == http.StatusOK && r.URL.Query().Has("watch") {
+			w.open.Add(1)
+			resp.Body = &watchBody{ReadCloser: resp.Body, ended: sync.OnceFunc(func() {
+				w.open.Add(-1)
+				w.ended.Store(w.now().UnixNano())
+				w.changed()
+			})}
+		}
+		return resp, err
+	})
+}
+
+// watchBody tells when a watch ends.
+type watchBody struct {
+	io.ReadCloser
+	ended func()
+}
+
+func (b *watchBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.ended()
+	}
+	return n, err
+}
+
+func (b *watchBody) Close() error {
+	b.ended()
+	return b.ReadCloser.Close()
+}

@@ -1,6 +1,7 @@
 package rotator
 
 import (
+	"net/http"
 	"testing"
 	"time"
 )
@@ -110,6 +111,30 @@ func TestAReplicaIsCutOffThroughADistrust(t *testing.T) {
 			})
 		})
 	}
+}
+
+// After a restart of the apiserver client-go waits up to half a minute before it
+// watches again. A distrust gives the other replicas less than half a second.
+func TestADistrustIsSeenWithoutAWatch(t *testing.T) {
+	t.Parallel()
+	bubble(t, defaults.every(20*time.Second), func(f *fleet) {
+		f.startAll(3)
+		blind := f.running()[0]
+		blind.link.cut(func(req *http.Request) (*http.Response, error) { // reads go on
+			if req.URL.Query().Get("watch") != "" {
+				return refused(req)
+			}
+			return nil, nil
+		})
+		blind.link.mu.Lock()
+		blind.link.upAt = time.Now() // the promise holds for it
+		blind.link.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		f.request(request{ID: "leaked", Distrust: true})
+		time.Sleep(10 * time.Second)
+		blind.link.heal()
+		f.settled()
+	})
 }
 
 func TestWatchEventsComeLate(t *testing.T) {

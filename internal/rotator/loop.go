@@ -17,7 +17,11 @@ const (
 	// doubt what it remembers; at least three checks.
 	cutOffAfter = time.Minute
 
-	readRetryFirst, readRetryLast   = 100 * time.Millisecond, 4 * time.Second
+	// blindInterval is the time between two looks while an object is not watched, below
+	// injectDelay; blindFor is how long that goes on, more than client-go waits.
+	blindInterval, blindFor = 250 * time.Millisecond, time.Minute
+
+	readRetryFirst, readRetryLast   = 100 * time.Millisecond, time.Second
 	writeRetryFirst, writeRetryLast = time.Second, 30 * time.Second
 )
 
@@ -27,6 +31,7 @@ const secretIndex = -1
 // loopState is what the loop knows beside memory. Indexes are of configurations.
 type loopState struct {
 	lastRead   time.Time // of the last live look that succeeded
+	disturbed  time.Time // of the last look that failed
 	readRetry  time.Duration
 	cutOff     bool                // see state
 	waitSince  time.Time           // see state
@@ -48,7 +53,7 @@ func newLoopState() loopState {
 // reconcile looks at the cluster, does at most one write, and returns when to look
 // again if nothing happens before.
 func (r *Rotator) reconcile(ctx context.Context) time.Duration {
-	due := r.clock.Now().Sub(r.loop.lastRead).Abs() >= r.opts.Policy.RotationCheck
+	due := r.clock.Now().Sub(r.loop.lastRead).Abs() >= r.checkInterval()
 	seen, err := r.observe(ctx, due || r.memory.Load() == nil)
 	if err != nil {
 		return r.unreadable(ctx, err)
@@ -66,7 +71,7 @@ func (r *Rotator) reconcile(ctx context.Context) time.Duration {
 		r.loop.cutOff = s.doubtful()
 	}
 	again := r.carryOut(ctx, next, s, seen, held)
-	return max(0, min(again, r.serveAndCheck(ctx, seen), r.opts.Policy.RotationCheck))
+	return max(0, min(again, r.serveAndCheck(ctx, seen), r.checkInterval()))
 }
 
 // bounded is a context for requests. They are ended by time alone, not by the end
@@ -99,6 +104,7 @@ func (r *Rotator) unreadable(ctx context.Context, err error) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
+	r.loop.disturbed = r.opts.Now()
 	err = fmt.Errorf("apiserver %s: %w", r.host, err)
 	r.note(cannotRead, "", err)
 	r.setReady(err)

@@ -70,6 +70,7 @@ type Rotator struct {
 	opts    Options
 	log     logr.Logger
 	clock   *serverClock
+	watches *watches
 	metrics *metrics
 	issuer  issuer
 	dial    func(context.Context) (net.Conn, error)
@@ -99,6 +100,7 @@ func New(o Options) *Rotator {
 		opts: o, log: o.Log.WithName("rotator"), clock: &serverClock{local: o.Now}, dial: o.Dial,
 		served: make(chan struct{}), kick: make(chan struct{}, 1), loop: newLoopState(),
 	}
+	r.watches = &watches{changed: r.wake, now: o.Now}
 	r.issuer = newIssuer(o.Policy, ServiceName+"."+o.Namespace+".svc")
 	r.metrics = newMetrics(o.Registerer, r.Overdue, r.clock.Skew)
 	starting := errors.New("starting: nothing was read from the apiserver yet")
@@ -110,12 +112,14 @@ func New(o Options) *Rotator {
 // webhook configuration's clientConfig.service.
 func (r *Rotator) DNSName() string { return r.issuer.dnsName }
 
-// RESTConfig returns a copy of base that learns the apiserver's time. The manager
+// RESTConfig returns a copy of base that learns the apiserver's time, and whether
+// our objects are being watched. The manager
 // given to SetupWithManager must be made with it.
 func (r *Rotator) RESTConfig(base *rest.Config) *rest.Config {
 	cfg := rest.CopyConfig(base)
 	r.host = cfg.Host
 	cfg.Wrap(r.clock.wrap)
+	cfg.Wrap(r.watches.wrap)
 	return cfg
 }
 
@@ -133,6 +137,17 @@ func (r *Rotator) CachedObjects() map[client.Object]cache.ByObject {
 		objects[c.object()] = cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", c.name)}
 	}
 	return objects
+}
+
+// checkInterval is how old the last live look may be. client-go waits up to half a
+// minute before it repeats a watch; in that time the loop looks by itself, or this
+// replica would go on serving a CA that was distrusted.
+func (r *Rotator) checkInterval() time.Duration {
+	since := later(r.loop.disturbed, time.Unix(0, r.watches.ended.Load()))
+	if r.watches.open.Load() <= int64(len(configurations)) && r.opts.Now().Sub(since) < blindFor {
+		return min(blindInterval, r.opts.Policy.RotationCheck)
+	}
+	return r.opts.Policy.RotationCheck
 }
 
 // SetupWithManager lets the Rotator read and watch through mgr, whose cache must

@@ -36,9 +36,9 @@ type proof struct {
 	cert    *tls.Certificate
 }
 
-// reconnects is how long a replica may take to see what it has missed: client-go waits
-// that long before it watches again.
-const reconnects = 30 * time.Second
+// reconnects is how long a replica may take to see what it has missed while it was
+// cut off.
+const reconnects = readRetryLast + time.Second
 
 // check is called after each change and by every tick of watch.
 func (c *trustChecker) check() {
