@@ -185,7 +185,8 @@ func (a *attempt) wholeAfter() (time.Duration, bool) {
 	versions, _ := a.seen.after(a.hit, secretKind)
 	damaged := false
 	for _, v := range versions {
-		good := v.isWhole() && v.keyring.signer == a.before
+		recorded := a.target == a.suite.control || v.rotation.Generation > 0
+		good := v.isWhole() && recorded && v.keyring.signer == a.before
 		if damaged && good {
 			return v.at.Sub(a.hit), true
 		}

@@ -69,5 +69,10 @@ func overlapAndControl(ctx context.Context, s *suite) error {
 	return shortLivedControl(ctx, s)
 }
 
-// ordinary gives ours its ordinary flags again.
-func ordinary(ctx context.Context, s *suite) error { return s.configure(ctx, quickFlags...) }
+// ordinary gives ours its ordinary flags again, and a CA that lives as long as they say.
+func ordinary(ctx context.Context, s *suite) error {
+	if err := s.configure(ctx, quickFlags...); err != nil {
+		return err
+	}
+	return (&attempt{target: s.ours, suite: s}).rotate(ctx)
+}

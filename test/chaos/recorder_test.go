@@ -42,6 +42,8 @@ type version struct {
 	none   bool
 	// by is the field manager of the newest change, to the second.
 	by string
+	// resourceVersion is the apiserver's name for this version.
+	resourceVersion string
 }
 
 // rotationRecord is the annotation with which ours records its steps.
@@ -139,7 +141,7 @@ func (r *recorder) update(kind string, old, obj any) {
 func (r *recorder) add(kind string, obj any, deleted bool) {
 	v := version{at: time.Now(), kind: kind, deleted: deleted}
 	if object, err := meta.Accessor(obj); err == nil {
-		v.by = newestManager(object.GetManagedFields())
+		v.by, v.resourceVersion = newestManager(object.GetManagedFields()), object.GetResourceVersion()
 	}
 	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
 		v.keyring, v.damage = inspect(secret.Data, r.target.dnsName())

@@ -135,6 +135,10 @@ func (t *target) settled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// After a restart of the apiserver client-go waits before it watches again.
+	if t.seen != nil && (t.seen.newest(secretKind).resourceVersion != secret.ResourceVersion || t.seen.newest(configKind).resourceVersion != config.ResourceVersion) {
+		return errors.New("the recorder has not seen the newest versions")
+	}
 	k, err := inspect(secret.Data, t.dnsName())
 	if err != nil {
 		return err
