@@ -23,13 +23,15 @@ const (
 
 // bootNode is the script of a node's first process. It gives the node its own
 // mounts: whatever its daemons and pods mount, and the fixed paths below /run,
-// /var/log/containers and /var/lib/cni that they write, is seen by that node
-// only and is gone when its last process is, as after a power failure. Mounts of
+// /var/log/containers, /var/lib/cni and /var/lib/kubelet that they write (two
+// kubelets that start at once otherwise fight for device-plugins/kubelet.sock),
+// is seen by that node only and is gone when its last process is, as after a power failure. Mounts of
 // the machine still propagate inwards, above all their removal.
 const bootNode = `mount --make-rshared / &&
 mount -t tmpfs -o mode=755 run /run &&
 mount -t tmpfs -o mode=755 log /var/log &&
 mount -t tmpfs -o mode=755 cni /var/lib/cni &&
+mount -t tmpfs -o mode=755 kubelet /var/lib/kubelet &&
 : > "$0" && exec sleep infinity`
 
 // nodeName is the name of node i (from 1).

@@ -26,9 +26,11 @@ func (c *Cluster) prepare(ctx context.Context) error {
 			return fmt.Errorf("create directory: %w", err)
 		}
 	}
-	// A mount point for the nodes' tmpfs; empty on the machine itself.
-	if err := os.MkdirAll("/var/lib/cni", 0o755); err != nil {
-		return fmt.Errorf("create directory: %w", err)
+	// Mount points for the nodes' tmpfs; empty on the machine itself.
+	for _, dir := range []string{"/var/lib/cni", "/var/lib/kubelet"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("create directory: %w", err)
+		}
 	}
 	content, err := json.Marshal(description{Nodes: c.nodes, Binaries: c.binaries})
 	if err != nil {
