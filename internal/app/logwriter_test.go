@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +78,7 @@ func TestAdmissionGoesOnWhenNobodyReadsTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &pipe{stalled: make(chan struct{})}
 		w := newLogWriter(out, prometheus.NewRegistry())
-		handler := mutator.NewHandler(mutator.Settings{}, events{}, logr.FromSlogHandler(slog.NewJSONHandler(w, nil)), prometheus.NewRegistry())
+		handler := mutator.NewHandler(mutator.Settings{}, events{}, w, logr.Discard(), prometheus.NewRegistry())
 		const calls = 10_000 // several times what logLimit holds
 		for i := range calls {
 			if code := call(handler, i); code != http.StatusOK {
@@ -121,13 +120,10 @@ func TestTheEndDoesNotWaitForALogThatNobodyReads(t *testing.T) {
 }
 
 // call sends a pod without an annotation, which is denied and logged.
-func call(handler http.Handler, n int) int {
+func call(handler *mutator.Handler, n int) (status int) {
 	body := fmt.Sprintf(`{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u%d","namespace":"shop","dryRun":true,`+
 		`"kind":{"group":"","version":"v1","kind":"Pod"},"resource":{"group":"","version":"v1","resource":"pods"},"operation":"CREATE",`+
 		`"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","labels":{"ab-build-different":"true"}}}}}`, n)
-	request := httptest.NewRequest(http.MethodPost, "/mutate", strings.NewReader(body))
-	request.Header.Set("Content-Type", "application/json")
-	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, request)
-	return answer.Code
+	handler.Handle([]byte(body), func(code int, _ []byte) { status = code })
+	return status
 }

@@ -55,8 +55,9 @@ type serveOptions struct {
 
 	drainDelay   time.Duration
 	drainTimeout time.Duration
+	connections  int
 	maxInFlight  int
-	bodyBudget   int64
+	bodyBudget   int
 
 	alerts alertOptions
 }
@@ -81,8 +82,9 @@ func (o *serveOptions) addFlags(f *pflag.FlagSet) {
 
 	f.DurationVar(&o.drainDelay, "drain-delay", server.DefaultDrainDelay, "after SIGTERM, how long to go on serving until every node knows that this pod is gone")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "bound of the whole shutdown of the listener; below terminationGracePeriodSeconds")
+	f.IntVar(&o.connections, "max-connections", server.DefaultMaxConnections, "connections served at once; for one more, the one that has waited longest for its client is closed")
 	f.IntVar(&o.maxInFlight, "max-in-flight", server.DefaultMaxInFlight, "admission requests handled at once; more are told to retry")
-	f.Int64Var(&o.bodyBudget, "body-budget", server.DefaultBodyBudget, "bytes of request bodies held at once; more are told to retry")
+	f.IntVar(&o.bodyBudget, "body-budget", server.DefaultBodyBudget, "bytes of request bodies held at once; more are told to retry")
 
 	o.alerts.addFlags(f)
 }
@@ -121,10 +123,13 @@ func (o *serveOptions) validate() error {
 	if o.drainTimeout <= o.drainDelay {
 		bad("--drain-timeout=%s: must be longer than --drain-delay=%s", o.drainTimeout, o.drainDelay)
 	}
+	if o.connections < 1 {
+		bad("--max-connections=%d: must be positive", o.connections)
+	}
 	if o.maxInFlight < 1 {
 		bad("--max-in-flight=%d: must be positive", o.maxInFlight)
 	}
-	if limit := int64(server.DefaultMaxBodyBytes * 4 / 3); o.bodyBudget < limit {
+	if limit := server.DefaultMaxBodyBytes * 4 / 3; o.bodyBudget < limit {
 		bad("--body-budget=%d: must be at least %d, so that three quarters of it hold the largest body", o.bodyBudget, limit)
 	}
 	if err := o.alerts.validate(); err != nil {
@@ -137,7 +142,7 @@ func (o *serveOptions) serverOptions() server.Options {
 	return server.Options{
 		Address: o.address, HealthAddress: o.healthAddress,
 		DrainDelay: o.drainDelay, DrainTimeout: o.drainTimeout,
-		MaxInFlight: o.maxInFlight, BodyBudget: o.bodyBudget,
+		MaxConnections: o.connections, MaxInFlight: o.maxInFlight, BodyBudget: o.bodyBudget,
 	}
 }
 

@@ -55,7 +55,7 @@ func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
 	defer lines.Close()
 	log := newLogger(lines, c.verbosity)
 	setMemoryLimit(log)
-	p, err := c.wire(log)
+	p, err := c.wire(log, lines)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func setMemoryLimit(log logr.Logger) {
 	log.Info("memory limit set from the cgroup", "bytes", limit)
 }
 
-func (c *serve) wire(log logr.Logger) (*process, error) {
+func (c *serve) wire(log logr.Logger, lines io.Writer) (*process, error) {
 	p := &process{log: log}
 	var err error
 	alerts := c.alerts.Options
@@ -103,19 +103,19 @@ func (c *serve) wire(log logr.Logger) (*process, error) {
 		Now: func() time.Time { return time.Now().Add(c.clockOffset) },
 		Log: log, Registerer: metrics.Registry,
 	})
-	if p.server, err = c.newServer(p, events, log); err != nil {
+	if p.server, err = c.newServer(p, events, log, lines); err != nil {
 		return nil, err
 	}
 	return p, c.setUpManager(p)
 }
 
-func (c *serve) newServer(p *process, events events, log logr.Logger) (*server.Server, error) {
-	mux := http.NewServeMux()
-	mux.Handle("/mutate", mutator.NewHandler(mutator.Settings{
+func (c *serve) newServer(p *process, events events, log logr.Logger, lines io.Writer) (*server.Server, error) {
+	pods := mutator.NewHandler(mutator.Settings{
 		DefaultStatefulSet: c.defaultStatefulSet, ReplaceExisting: c.existingSelector == selectorReplace,
-	}, events, log.WithName("admission"), metrics.Registry))
+	}, events, lines, log, metrics.Registry)
 	o := c.serverOptions()
-	o.GetCertificate, o.Ready, o.Handler = p.rotator.GetCertificate, p.rotator.Ready, mux
+	o.GetCertificate, o.Ready = p.rotator.GetCertificate, p.rotator.Ready
+	o.Handlers = map[string]server.Handler{"/mutate": pods.Handle}
 	o.Log, o.Registerer = log.WithName("server"), metrics.Registry
 	return server.New(o)
 }

@@ -1,9 +1,7 @@
 package mutator
 
 import (
-	"errors"
-	"fmt"
-	"mime"
+	"io"
 	"net/http"
 	"time"
 
@@ -41,123 +39,70 @@ type Denial struct {
 	Message string // a bounded English sentence for the user
 }
 
-// handler answers AdmissionReviews.
-type handler struct {
+// Handler answers AdmissionReviews.
+type Handler struct {
 	settings Settings
 	observer Observer
+	access   accessLog
 	log      logr.Logger
 	metrics  *metrics
 	now      func() time.Time
 }
 
-// NewHandler returns the handler of POST /mutate. The server around it limits
-// the body with http.MaxBytesReader and sets the deadlines. A nil observer is
-// told nothing; a nil registerer leaves the metrics unregistered. It panics if
-// the metrics are registered already.
-func NewHandler(s Settings, o Observer, log logr.Logger, reg prometheus.Registerer) http.Handler {
-	return &handler{settings: s, observer: o, log: log, metrics: newMetrics(reg), now: time.Now}
+// NewHandler returns a handler that writes its access log to lines, one line with one call of Write, and what only a verbose log
+// holds to log. A nil observer is told nothing; a nil registerer leaves the metrics unregistered. It panics if the metrics
+// are registered already.
+func NewHandler(s Settings, o Observer, lines io.Writer, log logr.Logger, reg prometheus.Registerer) *Handler {
+	return &Handler{
+		settings: s, observer: o, access: accessLog{lines}, log: log.WithName(loggerName), metrics: newMetrics(reg), now: time.Now,
+	}
 }
 
-// ServeHTTP answers with HTTP 200 whatever is an AdmissionReview, denials
-// included. HTTP errors are for what is not: the API server treats them as a
+// Handle decides about a body, replies, and only then logs, counts and tells the observer. It replies with HTTP 200 to
+// whatever is an AdmissionReview, denials included. HTTP errors are for what is not: the API server treats them as a
 // failed call, not as a decision.
-func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (h *Handler) Handle(body []byte, reply func(status int, answer []byte)) {
 	start := h.now()
-	if req.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		h.refuse(w, http.StatusMethodNotAllowed, errorMethod, fmt.Errorf("method %s is not POST", quote(req.Method)))
-		return
-	}
-	if contentType := req.Header.Get("Content-Type"); !isJSON(contentType) {
-		h.refuse(w, http.StatusUnsupportedMediaType, errorMediaType,
-			fmt.Errorf("content type %s is not application/json", quote(contentType)))
-		return
-	}
-	buffer := getBuffer(req.ContentLength)
-	defer putBuffer(buffer)
-	body, err := readAll(*buffer, req.Body, req.ContentLength)
-	*buffer = body
-	if err != nil {
-		h.refuseBody(w, err)
-		return
-	}
-	h.metrics.bodyBytes.Observe(float64(len(body)))
-	h.answer(w, body, start)
-}
-
-// answer decides about a body that was read.
-func (h *handler) answer(w http.ResponseWriter, body []byte, start time.Time) {
 	r, err := decode(body)
 	if err != nil {
-		h.refuse(w, http.StatusBadRequest, errorNoReview, err)
+		reply(http.StatusBadRequest, []byte(err.Error()+"\n"))
+		h.metrics.bodyBytes.Observe(float64(len(body)))
+		h.metrics.notReview.Inc()
+		h.log.V(1).Info("request refused", "code", http.StatusBadRequest, "reason", errorNoReview, "cause", err.Error())
 		return
 	}
 	d := decide(&r, h.settings)
 	answer := encode(&r, &d)
-	took := h.now().Sub(start)
-	w.Header()["Content-Type"] = jsonType // net/http adds the Content-Length
-	// A failed write means that the API server has gone away; it reports that
-	// itself, and the decision stands.
-	_, _ = w.Write(answer)
+	end := h.now()
+	reply(http.StatusOK, answer)
+	took := end.Sub(start)
+	h.metrics.bodyBytes.Observe(float64(len(body)))
 	h.metrics.decided(&d, took)
-	h.report(&r, &d, took)
-}
-
-// jsonType is shared by all answers; net/http only reads it.
-var jsonType = []string{"application/json"}
-
-func isJSON(contentType string) bool {
-	if contentType == "application/json" { // what the API server sends
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && mediaType == "application/json"
-}
-
-func (h *handler) refuseBody(w http.ResponseWriter, err error) {
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		h.refuse(w, http.StatusRequestEntityTooLarge, errorTooLarge,
-			fmt.Errorf("the body is larger than %d bytes", tooLarge.Limit))
-		return
-	}
-	h.refuse(w, http.StatusBadRequest, errorUnreadable, fmt.Errorf("read body: %w", err))
-}
-
-// refuse answers what is no AdmissionReview, with one line of text.
-func (h *handler) refuse(w http.ResponseWriter, code int, reason string, err error) {
-	h.metrics.errors[reason].Inc()
-	h.log.V(1).Info("request refused", "code", code, "reason", reason, "cause", err.Error())
-	http.Error(w, err.Error(), code)
+	h.report(&r, &d, end, took)
 }
 
 // report writes the access log and tells the observer.
-func (h *handler) report(r *review, d *decision, took time.Duration) {
-	uid, namespace := clip(r.uid, maxName), clip(r.namespace, maxName)
-	statefulSet, podName := clip(d.statefulSet, maxName), clip(r.pod.name, maxName)
-	log := h.log
+func (h *Handler) report(r *review, d *decision, now time.Time, took time.Duration) {
+	e := accessEntry{
+		message: accessMessage[d.outcome], uid: clip(r.uid, maxName), namespace: clip(r.namespace, maxName),
+		statefulSet: clip(d.statefulSet, maxName), pod: clip(r.pod.name, maxName), dryRun: r.dryRun, took: took,
+	}
 	if d.outcome == ignored || d.outcome == unchanged {
-		if log = log.V(1); !log.Enabled() {
+		if !h.log.V(1).Enabled() {
 			return
 		}
+		e.verbose = true
+	}
+	h.access.write(&e, d, now)
+	if h.observer == nil || r.dryRun {
+		return
 	}
 	switch d.outcome {
-	case ignored:
-		log.Info("request ignored", "uid", uid, "namespace", namespace, "pod", podName,
-			"dryRun", r.dryRun, "durationSeconds", took.Seconds())
-	case unchanged:
-		log.Info("pod unchanged", "uid", uid, "namespace", namespace, "statefulSet", statefulSet, "pod", podName,
-			"ordinal", d.ordinal, "key", d.key, "value", d.value, "dryRun", r.dryRun, "durationSeconds", took.Seconds())
 	case placed:
-		log.Info("pod placed", "uid", uid, "namespace", namespace, "statefulSet", statefulSet, "pod", podName,
-			"ordinal", d.ordinal, "key", d.key, "value", d.value, "dryRun", r.dryRun, "durationSeconds", took.Seconds())
-		if h.observer != nil && !r.dryRun {
-			h.observer.Placed(Placement{namespace, statefulSet, podName, d.ordinal, d.key, d.value})
-		}
+		h.observer.Placed(Placement{e.namespace, e.statefulSet, e.pod, d.ordinal, d.key, d.value})
 	case denied:
-		log.Info("pod denied", "uid", uid, "namespace", namespace, "statefulSet", statefulSet, "pod", podName,
-			"reason", d.denial.reason, "message", d.denial.message, "dryRun", r.dryRun, "durationSeconds", took.Seconds())
-		if h.observer != nil && !r.dryRun && d.denial.reason != ReasonNameInvalid {
-			h.observer.Denied(Denial{namespace, statefulSet, podName, d.denial.reason, d.denial.message})
+		if d.denial.reason != ReasonNameInvalid {
+			h.observer.Denied(Denial{e.namespace, e.statefulSet, e.pod, d.denial.reason, d.denial.message})
 		}
 	}
 }

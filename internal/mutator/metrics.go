@@ -7,21 +7,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Why a request got an HTTP error instead of an answer: values of the metric's
-// label reason with result "error".
-const (
-	errorMethod     = "method"     // not a POST
-	errorMediaType  = "media_type" // not application/json
-	errorTooLarge   = "too_large"  // beyond the server's limit for bodies
-	errorUnreadable = "unreadable" // the body ended early or too late
-	errorNoReview   = "not_review" // the body is no AdmissionReview v1
-)
+// errorNoReview is the reason of the result "error": the body is no AdmissionReview v1. What is no admission call at all is
+// answered, and counted, by the server.
+const errorNoReview = "not_review"
 
 // metrics are resolved once, so that counting takes no look-up of label values.
 type metrics struct {
 	ignored, unchanged, placed prometheus.Counter
 	denied                     map[string]prometheus.Counter // by Reason; read-only
-	errors                     map[string]prometheus.Counter // by error reason; read-only
+	notReview                  prometheus.Counter
 	duration                   prometheus.Histogram
 	bodyBytes                  prometheus.Histogram
 }
@@ -39,23 +33,20 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unchanged: total.WithLabelValues("unchanged", ""),
 		placed:    total.WithLabelValues("placed", ""),
 		denied:    map[string]prometheus.Counter{},
-		errors:    map[string]prometheus.Counter{},
+		notReview: total.WithLabelValues("error", errorNoReview),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:    "sts_webhook_admission_duration_seconds",
-			Help:    "Time from the request's headers to its decided answer, reading the body included.",
+			Help:    "Time to decide about a body that has been read whole.",
 			Buckets: []float64{50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1},
 		}),
 		bodyBytes: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:    "sts_webhook_admission_body_bytes",
-			Help:    "Size of the request bodies that were read whole, in bytes.",
+			Help:    "Size of the admission reviews, in bytes.",
 			Buckets: prometheus.ExponentialBuckets(1<<10, 4, 7),
 		}),
 	}
 	for _, reason := range Reasons() {
 		m.denied[reason] = total.WithLabelValues("denied", reason)
-	}
-	for _, reason := range []string{errorMethod, errorMediaType, errorTooLarge, errorUnreadable, errorNoReview} {
-		m.errors[reason] = total.WithLabelValues("error", reason)
 	}
 	return m
 }

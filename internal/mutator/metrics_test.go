@@ -1,14 +1,9 @@
 package mutator
 
 import (
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/iotest"
 
-	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -52,13 +47,13 @@ func atZero() map[string]float64 {
 		"ignored/": 0, "unchanged/": 0, "placed/": 0,
 		"denied/pod_malformed": 0, "denied/pod_unnamed": 0, "denied/name_invalid": 0, "denied/no_statefulset": 0, "denied/ordinal_invalid": 0,
 		"denied/pod_index_mismatch": 0, "denied/annotation_missing": 0, "denied/annotation_malformed": 0, "denied/annotation_invalid": 0,
-		"error/method": 0, "error/media_type": 0, "error/too_large": 0, "error/unreadable": 0, "error/not_review": 0,
+		"error/not_review": 0,
 	}
 }
 
 func TestEverySeriesExistsAtZero(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	NewHandler(Settings{}, nil, logr.Discard(), reg)
+	newHandler(reg)
 	if diff := cmp.Diff(atZero(), counters(t, reg)); diff != "" {
 		t.Errorf("counters differ (-want +got):\n%s", diff)
 	}
@@ -90,10 +85,7 @@ func TestEachRequestCountsOnce(t *testing.T) {
 	} {
 		t.Run(series, func(t *testing.T) {
 			reg := prometheus.NewRegistry()
-			h := NewHandler(Settings{}, nil, logr.Discard(), reg)
-			req := httptest.NewRequest(http.MethodPost, "/mutate", strings.NewReader(body))
-			req.Header.Set("Content-Type", "application/json")
-			h.ServeHTTP(httptest.NewRecorder(), req)
+			send(t, newHandler(reg), body)
 			want := atZero()
 			want[series] = 1
 			if diff := cmp.Diff(want, counters(t, reg)); diff != "" {
@@ -111,23 +103,6 @@ func TestEachRequestCountsOnce(t *testing.T) {
 				t.Errorf("got %d durations, want %d", got, answered)
 			}
 		})
-	}
-}
-
-func TestHTTPErrorsAreCountedByReason(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	h := NewHandler(Settings{}, nil, logr.Discard(), reg)
-	url := startServer(t, h)
-	send(t, http.MethodGet, url, "", nil)
-	send(t, http.MethodPost, url, "text/plain", strings.NewReader("x"))
-	send(t, http.MethodPost, url, "application/json", strings.NewReader(strings.Repeat(" ", 9<<10)))
-	broken := httptest.NewRequest(http.MethodPost, "/mutate", iotest.ErrReader(io.ErrUnexpectedEOF))
-	broken.Header.Set("Content-Type", "application/json")
-	h.ServeHTTP(httptest.NewRecorder(), broken)
-	want := atZero()
-	want["error/method"], want["error/media_type"], want["error/too_large"], want["error/unreadable"] = 1, 1, 1, 1
-	if diff := cmp.Diff(want, counters(t, reg)); diff != "" {
-		t.Errorf("counters differ (-want +got):\n%s", diff)
 	}
 }
 

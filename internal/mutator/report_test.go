@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +23,7 @@ func (r *recorder) Denied(d Denial)    { r.denied = append(r.denied, d) }
 
 // fixture is a handler whose reports can be read. Every request takes 250 us.
 type fixture struct {
-	handler  *handler
+	handler  *Handler
 	observer recorder
 	logs     bytes.Buffer
 }
@@ -33,7 +31,7 @@ type fixture struct {
 func newFixture(level slog.Level) *fixture {
 	b := &fixture{}
 	log := logr.FromSlogHandler(slog.NewJSONHandler(&b.logs, &slog.HandlerOptions{Level: level}))
-	b.handler = NewHandler(Settings{}, &b.observer, log, nil).(*handler)
+	b.handler = NewHandler(Settings{}, &b.observer, &b.logs, log, nil)
 	clock := time.Unix(1_700_000_000, 0)
 	b.handler.now = func() time.Time {
 		clock = clock.Add(250 * time.Microsecond)
@@ -42,13 +40,7 @@ func newFixture(level slog.Level) *fixture {
 	return b
 }
 
-func (b *fixture) post(body string) *httptest.ResponseRecorder {
-	req := httptest.NewRequest(http.MethodPost, "/mutate", strings.NewReader(body))
-	req.Header.Set("Content-Type", "application/json")
-	w := httptest.NewRecorder()
-	b.handler.ServeHTTP(w, req)
-	return w
-}
+func (b *fixture) post(body string) { b.handler.Handle([]byte(body), func(int, []byte) {}) }
 
 // lines returns the log without its time stamps.
 func (b *fixture) lines(t *testing.T) []map[string]any {
@@ -82,7 +74,7 @@ func TestPlacedPodIsReported(t *testing.T) {
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{
-				"level": "INFO", "msg": "pod placed", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
+				"level": "INFO", "logger": "admission", "msg": "pod placed", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
 				"ordinal": 1.0, "key": "name", "value": "node2", "dryRun": dry, "durationSeconds": 250e-6,
 			}}, b.lines(t)); diff != "" {
 				t.Errorf("logs differ (-want +got):\n%s", diff)
@@ -108,7 +100,7 @@ func TestDeniedPodIsReported(t *testing.T) {
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{
-				"level": "INFO", "msg": "pod denied", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
+				"level": "INFO", "logger": "admission", "msg": "pod denied", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
 				"reason": "annotation_invalid", "message": message, "dryRun": dry, "durationSeconds": 250e-6,
 			}}, b.lines(t)); diff != "" {
 				t.Errorf("logs differ (-want +got):\n%s", diff)

@@ -13,7 +13,7 @@ import (
 // ns/op and cpu-ns/op hold client and server alike, so that the difference of the two is what this package adds.
 func BenchmarkServe(b *testing.B) {
 	ca := newAuthority(b)
-	_, bare := plainServer(b, ca, production.header, production.idle)
+	_, bare := plainServer(b, ca, production.head, production.idle)
 	for _, tc := range []struct{ name, addr string }{
 		{"bare", bare.String()},
 		{"ours", start(b, ca, nil).Addr().String()},

@@ -63,7 +63,7 @@ func newHookClient(tb testing.TB, ca *authority, s *service) *rest.RESTClient {
 
 // call sends one request as an admission with timeoutSeconds: 5.
 func call(c *rest.RESTClient, body []byte) error {
-	text, err := c.Post().AbsPath("/mutate").Timeout(5 * time.Second).Body(body).DoRaw(context.Background())
+	text, err := c.Post().AbsPath("/mutate").SetHeader("Content-Type", "application/json").Timeout(5 * time.Second).Body(body).DoRaw(context.Background())
 	if err == nil && string(text) != "answer" {
 		return errors.New("wrong answer: " + string(text))
 	}
@@ -74,7 +74,7 @@ func call(c *rest.RESTClient, body []byte) error {
 func refuser(tb testing.TB, ca *authority, retryAfter string) (net.Addr, *atomic.Int64) {
 	tb.Helper()
 	var hits atomic.Int64
-	s, addr := plainServer(tb, ca, production.header, time.Minute)
+	s, addr := plainServer(tb, ca, production.head, time.Minute)
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		hits.Add(1)
 		if retryAfter != "" {
@@ -100,19 +100,19 @@ func TestClientGoRepeatsARefusalElsewhere(t *testing.T) {
 		}},
 		"a replica whose body budget is used up": {refuse: func(t *testing.T) net.Addr {
 			s := start(t, ca, nil)
-			s.gate.bodies.used.Store(s.gate.bodies.total)
+			s.bodies.used.Store(int64(s.bodies.total))
 			return s.Addr()
 		}},
 		"a replica whose slots are used up": {refuse: func(t *testing.T) net.Addr {
 			s := start(t, ca, nil)
-			s.gate.slots.used.Store(s.gate.slots.max)
+			s.slots.used.Store(s.slots.max)
 			return s.Addr()
 		}},
 		"a replica that is draining": {refuse: func(t *testing.T) net.Addr {
 			s := start(t, ca, func(o *Options, tm *timing) { o.DrainTimeout, tm.quiet = 2*time.Second, time.Minute })
-			s.door.accepted.Store(time.Now().UnixNano()) // as if a connection had just come: the drain waits for quiet
+			s.accepted.Store(time.Now().UnixNano()) // as if a connection had just come: the drain waits for quiet
 			s.cancel()
-			eventually(t, "the drain refuses", func() bool { return s.gate.phase.Load() == refusing })
+			eventually(t, "the drain refuses", func() bool { return s.phase.Load() == refusing })
 			return s.Addr()
 		}},
 		"control: a 503 without Retry-After": {lost: true, refuse: func(t *testing.T) net.Addr {
@@ -150,7 +150,7 @@ type replica struct {
 func ourReplica(t *testing.T, ca *authority) replica {
 	s := start(t, ca, func(o *Options, tm *timing) {
 		o.DrainDelay, o.DrainTimeout = 100*time.Millisecond, 20*time.Second
-		tm.quiet, tm.farewell, tm.settle = 200*time.Millisecond, production.farewell, production.settle
+		tm.quiet, tm.linger, tm.settle = 200*time.Millisecond, production.linger, production.settle
 	})
 	return replica{s.Addr(), s.stop}
 }
@@ -217,7 +217,7 @@ func TestRolloutLosesNoRequest(t *testing.T) {
 		"http.Server.Close":    (*http.Server).Close,
 	} {
 		answered, lost := rollout(t, ca, 20, func(t *testing.T, ca *authority) replica {
-			s, addr := plainServer(t, ca, production.header, production.idle)
+			s, addr := plainServer(t, ca, production.head, production.idle)
 			return replica{addr, func() error { return end(s) }}
 		}, func(error) {})
 		t.Logf("control (%s at once): %d answered, %d lost", name, answered, lost)

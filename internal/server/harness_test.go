@@ -80,18 +80,11 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// echo reads the body and answers 200 with a fixed text; 413 when the body is too large, as Options.Handler demands.
-var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		code := http.StatusBadRequest
-		if _, tooLarge := err.(*http.MaxBytesError); tooLarge {
-			code = http.StatusRequestEntityTooLarge
-		}
-		http.Error(w, "cannot read the body", code)
-		return
-	}
-	_, _ = io.WriteString(w, "answer")
-})
+// echo answers 200 with a fixed text.
+func echo(_ []byte, reply func(int, []byte)) { reply(http.StatusOK, []byte("answer")) }
+
+// admission is the one path that is served.
+func admission(h Handler) map[string]Handler { return map[string]Handler{"/mutate": h} }
 
 // running is a started server.
 type running struct {
@@ -107,7 +100,7 @@ type running struct {
 // brisk is production with waits that a test can sit out.
 func brisk() timing {
 	t := production
-	t.farewell = 500 * time.Millisecond
+	t.linger = 500 * time.Millisecond
 	t.settle = 100 * time.Millisecond
 	t.quiet = 20 * time.Millisecond
 	t.tick = 2 * time.Millisecond
@@ -123,7 +116,7 @@ func start(tb testing.TB, ca *authority, change func(*Options, *timing)) *runnin
 		HealthAddress:  "127.0.0.1:0",
 		GetCertificate: ca.certificate,
 		Ready:          func() error { return nil },
-		Handler:        echo,
+		Handlers:       admission(echo),
 		DrainDelay:     time.Millisecond,
 		DrainTimeout:   5 * time.Second,
 		Registerer:     registry,

@@ -2,38 +2,37 @@ package server
 
 import "sync/atomic"
 
-// smallBody is the largest body that may use the whole budget: ten times an ordinary review (6 KB).
+// smallBody is the largest buffer that may use the whole budget: ten times an ordinary review (6 KB).
 const smallBody = 64 << 10
 
-// largeLimit is the part of a budget that bodies over smallBody may fill; the rest is kept for small ones.
-func largeLimit(budget int64) int64 { return budget - budget/4 }
+// largeLimit is the part of a budget that buffers over smallBody may fill; the rest is kept for small ones.
+func largeLimit(budget int) int { return budget - budget/4 }
 
-// budget bounds the bytes of request bodies in memory. It never waits: what does not fit is refused, and the caller comes
-// back after Retry-After, perhaps to a less loaded replica.
+// budget bounds the bytes of request bodies in memory. It never waits.
 type budget struct {
-	total int64
+	total int
 	used  atomic.Int64
 }
 
-// reserve takes n bytes and reports whether they fitted. The caller gives them back with release. The reservation is a
-// compare-and-swap, not an add and a correction: a refused large body must not push out a small one for an instant.
-func (b *budget) reserve(n int64) bool {
+// grow turns a reservation of from bytes into one of to, and reports whether it fitted. It is given back with release. It
+// is a compare-and-swap, not an add and a correction: a refused large body must not push out a small one for an instant.
+func (b *budget) grow(from, to int) bool {
 	limit := b.total
-	if n > smallBody {
+	if to > smallBody {
 		limit = largeLimit(b.total)
 	}
 	for {
 		used := b.used.Load()
-		if used+n > limit {
+		if used+int64(to-from) > int64(limit) {
 			return false
 		}
-		if b.used.CompareAndSwap(used, used+n) {
+		if b.used.CompareAndSwap(used, used+int64(to-from)) {
 			return true
 		}
 	}
 }
 
-func (b *budget) release(n int64) { b.used.Add(-n) }
+func (b *budget) release(n int) { b.used.Add(int64(-n)) }
 
 // slots bounds the requests inside the handler.
 type slots struct {

@@ -13,7 +13,7 @@ import (
 func TestBudget(t *testing.T) {
 	const mib = 1 << 20
 	for name, tc := range map[string]struct {
-		total, used, size int64
+		total, used, size int
 		want              bool
 	}{
 		"a body that fits is let in":                          {28 * mib, 0, 7 * mib, true},
@@ -29,14 +29,14 @@ func TestBudget(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := budget{total: tc.total}
-			b.used.Store(tc.used)
-			if got := b.reserve(tc.size); got != tc.want {
+			b.used.Store(int64(tc.used))
+			if got := b.grow(0, tc.size); got != tc.want {
 				t.Fatalf("got %t, want %t", got, tc.want)
 			}
 			if tc.want {
 				b.release(tc.size)
 			}
-			if got := b.used.Load(); got != tc.used {
+			if got := b.used.Load(); got != int64(tc.used) {
 				t.Errorf("used afterwards: got %d, want %d", got, tc.used)
 			}
 		})
@@ -81,28 +81,16 @@ func burst(t *testing.T, s *running, ca *authority, count, size int, chunked boo
 	return ok.Load(), no.Load()
 }
 
-// hoarder keeps whole bodies, as a handler may, and notes the most bytes that it ever held at once.
+// hoarder keeps each body for a while, and notes the most bytes that it ever held at once.
 type hoarder struct{ held, most atomic.Int64 }
 
-func (h *hoarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	buffer := make([]byte, 32<<10)
-	var mine int64
-	defer func() { h.held.Add(-mine) }()
-	for {
-		n, err := r.Body.Read(buffer)
-		mine += int64(n)
-		held := h.held.Add(int64(n))
-		for most := h.most.Load(); held > most && !h.most.CompareAndSwap(most, held); most = h.most.Load() {
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			http.Error(w, "cannot read the body", http.StatusBadRequest)
-			return
-		}
+func (h *hoarder) handle(body []byte, reply func(int, []byte)) {
+	held := h.held.Add(int64(len(body)))
+	for most := h.most.Load(); held > most && !h.most.CompareAndSwap(most, held); most = h.most.Load() {
 	}
-	_, _ = io.WriteString(w, "answer")
+	<-time.After(10 * time.Millisecond)
+	h.held.Add(int64(-len(body)))
+	echo(body, reply)
 }
 
 func TestABurstOfLargeBodiesStaysWithinTheBudget(t *testing.T) {
@@ -117,8 +105,8 @@ func TestABurstOfLargeBodiesStaysWithinTheBudget(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &hoarder{}
 			s := start(t, ca, func(o *Options, tm *timing) {
-				o.Handler = h
-				tm.handshake, tm.read, tm.write, tm.farewell = time.Minute, time.Minute, time.Minute, time.Minute
+				o.Handlers = admission(h.handle)
+				tm.handshake, tm.body, tm.write, tm.linger = time.Minute, time.Minute, time.Minute, time.Minute
 			})
 			answered, refused := burst(t, s, ca, tc.count, DefaultMaxBodyBytes, tc.chunked)
 			t.Logf("%d answered, %d refused, at most %d MiB held at once", answered, refused, h.most.Load()>>20)
@@ -144,10 +132,10 @@ func TestSlotsAndTheSmallBodysShare(t *testing.T) {
 	s := start(t, ca, func(o *Options, _ *timing) {
 		o.MaxInFlight = 4
 		o.MaxBodyBytes, o.BodyBudget = 1<<20, 4<<20
-		o.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.Handlers = admission(func(body []byte, reply func(int, []byte)) {
 			entered <- struct{}{}
 			<-release
-			echo(w, r)
+			echo(body, reply)
 		})
 	})
 	c := newClient(t, ca)

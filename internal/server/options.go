@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -28,6 +27,9 @@ const (
 	// then 10 s for what the rest of the process still has to do.
 	RecommendedGracePeriod = 30 * time.Second
 
+	// DefaultMaxConnections is twenty times what an apiserver keeps idle (25), for four of them. A connection takes 20 to 33
+	// KB; this many take a third of the container's memory limit.
+	DefaultMaxConnections = 2048
 	// DefaultMaxInFlight bounds the goroutines inside the handler; a call takes well under a millisecond, so this many at
 	// once means that callers arrive faster than the CPU can answer within their timeout.
 	DefaultMaxInFlight = 512
@@ -38,6 +40,11 @@ const (
 	// pods (6 KB) are admitted beside them.
 	DefaultBodyBudget = 28 << 20
 )
+
+// Handler decides about one request whose body has come whole, and answers with one call of reply, which returns when the
+// answer is on its way. What it does after that (log, count, alert) keeps nobody waiting. A status other than 200 closes the
+// connection. The body must not be used after the return.
+type Handler = func(body []byte, reply func(status int, answer []byte))
 
 // Options configures New. Every field is validated at once; New reports all mistakes together.
 type Options struct {
@@ -50,22 +57,23 @@ type Options struct {
 	// Ready returns nil once the replica may be sent requests; before that the error's text is the answer of /readyz.
 	// The first nil is remembered and Ready is not called again: later trouble must not turn a whole fleet NotReady. Required.
 	Ready func() error
-	// Handler answers POST /mutate; any other path is a 404. It has to write its answer after it has decided, in one go,
-	// and to answer 413 when reading the body fails with *http.MaxBytesError. Required.
-	Handler http.Handler
+	// Handlers answer POST requests with JSON, by path; any other path is a 404. At least one is required.
+	Handlers map[string]Handler
 	// DrainDelay is how long the listener goes on answering normally after the context of Start has ended. Zero means no
 	// delay; it has to be shorter than DrainTimeout. See DefaultDrainDelay.
 	DrainDelay time.Duration
 	// DrainTimeout bounds the whole drain, DrainDelay included. Zero means DefaultDrainTimeout. It has to stay below the
 	// pod's terminationGracePeriodSeconds.
 	DrainTimeout time.Duration
-	// MaxInFlight bounds the requests inside Handler. Zero means DefaultMaxInFlight.
+	// MaxConnections bounds the connections that are served. Zero means DefaultMaxConnections.
+	MaxConnections int
+	// MaxInFlight bounds the requests that are decided on at once. Zero means DefaultMaxInFlight.
 	MaxInFlight int
 	// MaxBodyBytes bounds one request body. Zero means DefaultMaxBodyBytes.
-	MaxBodyBytes int64
-	// BodyBudget bounds the bytes of request bodies over all requests inside Handler. Zero means DefaultBodyBudget. Three
-	// quarters of it must hold one body of MaxBodyBytes, or that body would never be admitted.
-	BodyBudget int64
+	MaxBodyBytes int
+	// BodyBudget bounds the bytes of all buffers for request bodies. Zero means DefaultBodyBudget. Three quarters of it must
+	// hold one body of MaxBodyBytes, or that body would never be admitted.
+	BodyBudget int
 	// Log receives what an operator should know; noise of the network is at V(1). The zero value discards.
 	Log logr.Logger
 	// Registerer receives the metrics, all at zero. Required.
@@ -77,6 +85,7 @@ func (o Options) withDefaults() Options {
 	o.Address = orDefault(o.Address, DefaultAddress)
 	o.HealthAddress = orDefault(o.HealthAddress, DefaultHealthAddress)
 	o.DrainTimeout = orDefault(o.DrainTimeout, DefaultDrainTimeout)
+	o.MaxConnections = orDefault(o.MaxConnections, DefaultMaxConnections)
 	o.MaxInFlight = orDefault(o.MaxInFlight, DefaultMaxInFlight)
 	o.MaxBodyBytes = orDefault(o.MaxBodyBytes, DefaultMaxBodyBytes)
 	o.BodyBudget = orDefault(o.BodyBudget, DefaultBodyBudget)
@@ -101,10 +110,11 @@ func (o Options) validate() error {
 	}
 	check(o.GetCertificate != nil, "GetCertificate: required")
 	check(o.Ready != nil, "Ready: required")
-	check(o.Handler != nil, "Handler: required")
+	check(len(o.Handlers) > 0, "Handlers: required")
 	check(o.Registerer != nil, "Registerer: required")
 	check(o.DrainDelay >= 0, "DrainDelay %s: must not be negative", o.DrainDelay)
 	check(o.DrainTimeout > o.DrainDelay, "DrainTimeout %s: must be longer than DrainDelay %s", o.DrainTimeout, o.DrainDelay)
+	check(o.MaxConnections > 0, "MaxConnections %d: must be positive", o.MaxConnections)
 	check(o.MaxInFlight > 0, "MaxInFlight %d: must be positive", o.MaxInFlight)
 	check(o.MaxBodyBytes > 0, "MaxBodyBytes %d: must be positive", o.MaxBodyBytes)
 	check(largeLimit(o.BodyBudget) >= o.MaxBodyBytes,
@@ -116,37 +126,38 @@ func (o Options) validate() error {
 type timing struct {
 	// handshake bounds the TLS handshake. kube-apiserver gives up after 10 s (client-go's TLSHandshakeTimeout).
 	handshake time.Duration
-	// header bounds the arrival of the request head from its first byte on: one packet from an honest client.
-	header time.Duration
-	// read bounds head and body together: 7 MiB at less than 1 MB/s. With timeoutSeconds: 5 the caller is gone by then.
-	read time.Duration
-	// write bounds everything from the request head to the last byte of the answer. 30 s is the largest timeoutSeconds
-	// that Kubernetes accepts for a webhook.
+	// head bounds the arrival of the request head from its first byte on: one packet from an honest client.
+	head time.Duration
+	// body bounds the arrival of the body, and a second for each 4 MiB of it comes on top.
+	body time.Duration
+	// write bounds the sending of an answer, which fits into the kernel's buffer unless the client does not read.
 	write time.Duration
 	// first and idle are how long a connection may wait for its first and for each further request. They must be clearly
 	// beyond the 90 s after which kube-apiserver closes its side (apimachinery's SetTransportDefaults): if we never close
 	// first, we never cut a request.
 	first, idle time.Duration
-	// settle is how long the drain leaves a connection alone that has not carried a request yet. Its client is most likely
-	// about to send one, and net/http.Transport does not repeat a request on a connection it has not used before.
+	// settle is how long the drain leaves a connection alone that has not carried a request yet.
 	settle time.Duration
-	// farewell bounds each of: sending the goodbye, and the wait for the client's close after it or after a refused body.
-	farewell time.Duration
+	// linger bounds the wait for the client's close after the last answer.
+	linger time.Duration
 	// quiet is how long no new connection may have come before the drain calls the Service free of this pod.
 	quiet time.Duration
+	// last is the end of DrainTimeout, in which no new connection is taken and requests under way are refused.
+	last time.Duration
 	// tick is how often the drain looks again.
 	tick time.Duration
 }
 
 var production = timing{
 	handshake: 10 * time.Second,
-	header:    5 * time.Second,
-	read:      10 * time.Second,
-	write:     30 * time.Second,
+	head:      5 * time.Second,
+	body:      time.Second,
+	write:     10 * time.Second,
 	first:     3 * time.Minute,
 	idle:      3 * time.Minute,
 	settle:    time.Second,
-	farewell:  2 * time.Second,
+	linger:    2 * time.Second,
 	quiet:     time.Second,
+	last:      2 * time.Second,
 	tick:      20 * time.Millisecond,
 }

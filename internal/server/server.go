@@ -5,29 +5,44 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-logr/logr"
 )
 
-// maxHeaderBytes bounds a request's head; kube-apiserver sends about 400 bytes.
-const maxHeaderBytes = 16 << 10
+// phase is the stage of the server's life; it only grows.
+type phase = int32
+
+const (
+	// serving: answers are normal, connections are kept.
+	serving phase = iota
+	// leaving: answers are normal, each one tells its client to open a new connection, which the Service sends elsewhere.
+	leaving
+	// refusing: new requests get 503 with Retry-After, those inside the handler end normally.
+	refusing
+)
 
 // Server is the TLS listener, the probes' listener, and their common life.
 type Server struct {
-	gate    *gate
-	door    *door
-	https   *http.Server
-	health  *http.Server
-	probes  net.Listener
-	options Options
-	timing  timing
-	started atomic.Bool
+	listener   net.Listener
+	tls        *tls.Config
+	handshakes chan struct{} // holds one element for each handshake that computes
+	conns      connections
+	slots      slots
+	bodies     budget
+	ready      latch
+	phase      atomic.Int32
+	accepted   atomic.Int64 // time of the newest connection, in nanoseconds since 1970
+	metrics    *metrics
+	probes     net.Listener
+	health     *http.Server
+	options    Options
+	timing     timing
+	started    atomic.Bool
 }
 
 // New validates the options, binds both listeners and registers the metrics. After an error nothing stays bound.
@@ -48,76 +63,29 @@ func newServer(o Options, t timing) (*Server, error) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("listen for probes: %w", err)
 	}
-	s := &Server{options: o, timing: t, probes: probes}
-	s.gate = &gate{
-		handler: o.Handler,
-		maxBody: o.MaxBodyBytes,
-		slots:   slots{max: int64(o.MaxInFlight)},
-		bodies:  budget{total: o.BodyBudget},
-		ready:   latch{check: o.Ready},
-		log:     o.Log,
+	s := &Server{
+		listener:   listener,
+		tls:        newTLSConfig(o.GetCertificate),
+		handshakes: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		conns:      connections{max: o.MaxConnections, open: map[*conn]struct{}{}},
+		slots:      slots{max: int64(o.MaxInFlight)},
+		bodies:     budget{total: o.BodyBudget},
+		ready:      latch{check: o.Ready},
+		probes:     probes,
+		options:    o,
+		timing:     t,
 	}
-	s.gate.metrics, err = newMetrics(o.Registerer,
-		func() float64 { return float64(s.gate.slots.used.Load()) },
-		func() float64 { return float64(s.gate.bodies.used.Load()) },
-		func() float64 { return float64(s.door.open()) })
-	if err != nil {
+	s.health = newHealth(s)
+	if s.metrics, err = newMetrics(o.Registerer, s); err != nil {
 		_ = listener.Close()
 		_ = probes.Close()
 		return nil, err
 	}
-	s.door = newDoor(listener, tlsConfig(o.GetCertificate), t, s.gate.metrics, o.Log)
-	s.https = newHTTPS(s.gate, t)
-	s.health = newHealth(s.gate)
 	return s, nil
 }
 
-// tlsConfig allows TLS 1.3 and HTTP/1.1 alone: kube-apiserver speaks both to webhooks, and over HTTP/2 one connection would
-// carry all its requests to one replica (kubernetes issue 75791).
-//
-// Session tickets are off. kube-apiserver never resumes a session (client-go sets no ClientSessionCache), so they gain
-// nothing; and a resumed session shows no certificate, so a client that does resume would prove the trust of yesterday.
-func tlsConfig(get func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *tls.Config {
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{"http/1.1"},
-		GetCertificate:         get,
-		SessionTicketsDisabled: true,
-	}
-}
-
-func newHTTPS(g *gate, t timing) *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler:           g,
-		ReadHeaderTimeout: t.header,
-		ReadTimeout:       t.read,
-		WriteTimeout:      t.write,
-		IdleTimeout:       t.idle,
-		MaxHeaderBytes:    maxHeaderBytes,
-		Protocols:         protocols,
-		ErrorLog:          quietLog(g.log),
-		ConnState: func(c net.Conn, state http.ConnState) {
-			if state == http.StateIdle {
-				c.(*conn).wait(time.Time{})
-			}
-		},
-	}
-}
-
-// quietLog sends what net/http has to say to V(1): it is about single clients, never about the server.
-func quietLog(l logr.Logger) *log.Logger { return log.New(quietWriter{l.V(1)}, "", 0) }
-
-type quietWriter struct{ log logr.Logger }
-
-func (q quietWriter) Write(p []byte) (int, error) {
-	q.log.Info("http server message", "text", string(p))
-	return len(p), nil
-}
-
 // Addr returns the address of the TLS listener.
-func (s *Server) Addr() net.Addr { return s.door.Addr() }
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // HealthAddr returns the address of the probes' listener.
 func (s *Server) HealthAddr() net.Addr { return s.probes.Addr() }
@@ -125,16 +93,16 @@ func (s *Server) HealthAddr() net.Addr { return s.probes.Addr() }
 // NeedLeaderElection tells controller-runtime's manager to run the server in every replica.
 func (s *Server) NeedLeaderElection() bool { return false }
 
-// Start serves until ctx ends, drains, and returns nil; it owns every goroutine of the server but those of a handler that
-// is still busy at the end of DrainTimeout. An error means that a listener failed. A server can be started once.
+// Start serves until ctx ends, drains, and returns nil. Each connection has one goroutine, which ends with it, at the latest
+// just after Start has closed it; a handler that hangs is left behind. An error means that the probes' listener failed. A
+// server can be started once.
 func (s *Server) Start(ctx context.Context) error {
 	if !s.started.CompareAndSwap(false, true) {
 		return errors.New("start server: it was started before")
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 1)
 	var running sync.WaitGroup
-	running.Go(s.door.run)
-	running.Go(func() { failed <- s.https.Serve(s.door) })
+	running.Go(s.accept)
 	running.Go(func() { failed <- s.health.Serve(s.probes) })
 	s.options.Log.Info("serving admission requests", "address", s.Addr().String(), "healthAddress", s.HealthAddr().String())
 
@@ -150,53 +118,90 @@ func (s *Server) Start(ctx context.Context) error {
 	return err
 }
 
+// accept takes connections until the listener is closed.
+func (s *Server) accept() {
+	pause := time.Duration(0)
+	for {
+		raw, err := s.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of file descriptors or memory: an error that passes. Without the pause the loop would take a whole core.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.options.Log.Error(err, "cannot accept connections", "retryIn", pause.String())
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		s.accepted.Store(time.Now().UnixNano())
+		c, err := newConn(raw, s)
+		if err != nil || !s.conns.add(c) {
+			_ = raw.Close()
+			continue
+		}
+		go c.serve()
+	}
+}
+
+// logPanic is deferred. It ends, counts and logs a panic, whose value is logged only when it comes from the Go runtime; any
+// other may quote the body.
+func (s *Server) logPanic() {
+	value := recover()
+	if value == nil {
+		return
+	}
+	s.metrics.panics.Inc()
+	reason := fmt.Sprintf("value of type %T", value)
+	if err, ok := value.(runtime.Error); ok {
+		reason = err.Error()
+	}
+	s.options.Log.Error(nil, "admission handler panicked", "reason", reason, "stack", string(debug.Stack()))
+}
+
 // drain lets every client leave without losing a request; doc.go tells why each step is there.
 func (s *Server) drain() {
 	begin := time.Now()
 	s.options.Log.Info("draining", "delay", s.options.DrainDelay.String(), "timeout", s.options.DrainTimeout.String())
-	over := time.NewTimer(s.options.DrainTimeout)
-	defer over.Stop()
+	s.phase.Store(leaving)
+	time.Sleep(s.options.DrainDelay)
+	s.phase.Store(refusing)
 
-	s.gate.phase.Store(leaving)
-	delay := time.NewTimer(s.options.DrainDelay)
-	defer delay.Stop()
-	<-delay.C
-
-	s.gate.phase.Store(refusing)
-	left := s.until(over.C, func() bool {
-		s.door.sweep()
-		return s.door.open() == 0 && time.Since(time.Unix(0, s.door.accepted.Load())) >= s.timing.quiet
+	end := begin.Add(s.options.DrainTimeout)
+	last := min(s.timing.last, (s.options.DrainTimeout-s.options.DrainDelay)/2)
+	quiet := s.until(end.Add(-last), func() bool {
+		s.conns.endIdle(s.timing.settle)
+		return s.conns.count() == 0 && time.Since(time.Unix(0, s.accepted.Load())) >= s.timing.quiet
 	})
-	s.door.shut()
-	left = left && s.until(over.C, func() bool {
-		s.door.sweep()
-		return s.door.open() == 0
+	_ = s.listener.Close()
+	if !quiet {
+		s.conns.endReading()
+	}
+	left := s.until(end, func() bool {
+		s.conns.endIdle(s.timing.settle)
+		return s.conns.count() == 0
 	})
-	newest := max(0, time.Unix(0, s.door.accepted.Load()).Sub(begin))
+	newest := max(0, time.Unix(0, s.accepted.Load()).Sub(begin))
 	s.options.Log.Info("drained", "complete", left, "took", time.Since(begin).String(), "newestConnectionAfter", newest.String())
 }
 
-// until polls done at each tick and reports whether it came true before over fired.
-func (s *Server) until(over <-chan time.Time, done func() bool) bool {
-	tick := time.NewTicker(s.timing.tick)
-	defer tick.Stop()
+// until polls done at each tick and reports whether it came true before end.
+func (s *Server) until(end time.Time, done func() bool) bool {
 	for !done() {
-		select {
-		case <-tick.C:
-		case <-over:
+		if !time.Now().Before(end) {
 			return false
 		}
+		time.Sleep(s.timing.tick)
 	}
 	return true
 }
 
 // stop closes everything that is left.
 func (s *Server) stop() {
-	if cut := s.door.abandon(); cut > 0 {
+	if cut := s.conns.abandon(); cut > 0 {
 		s.options.Log.Error(nil, "connections cut at the end of the drain timeout", "connections", cut)
 	}
-	// Both report errors of connections and listeners that are closed already.
-	_ = s.door.Close()
-	_ = s.https.Close()
+	// Both report errors of listeners that are closed already.
+	_ = s.listener.Close()
 	_ = s.health.Close()
 }

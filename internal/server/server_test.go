@@ -14,14 +14,15 @@ import (
 )
 
 func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
-	_, err := New(Options{DrainDelay: 30 * time.Second, MaxInFlight: -1, BodyBudget: 8 << 20})
+	_, err := New(Options{DrainDelay: 30 * time.Second, MaxInFlight: -1, MaxConnections: -2, BodyBudget: 8 << 20})
 	if err == nil {
 		t.Fatal("got no error")
 	}
 	for _, want := range []string{
-		"GetCertificate: required", "Ready: required", "Handler: required", "Registerer: required",
+		"GetCertificate: required", "Ready: required", "Handlers: required", "Registerer: required",
 		"DrainTimeout 20s: must be longer than DrainDelay 30s",
 		"MaxInFlight -1: must be positive",
+		"MaxConnections -2: must be positive",
 		"BodyBudget 8388608: three quarters of it must hold one body of MaxBodyBytes 7340032",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -32,7 +33,7 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 
 func TestDefaultsAreValidAndFitTogether(t *testing.T) {
 	o := Options{
-		GetCertificate: newAuthority(t).certificate, Ready: func() error { return nil }, Handler: echo,
+		GetCertificate: newAuthority(t).certificate, Ready: func() error { return nil }, Handlers: admission(echo),
 		Registerer: prometheus.NewRegistry(), DrainDelay: DefaultDrainDelay,
 	}.withDefaults()
 	must(t, o.validate())
@@ -56,7 +57,7 @@ func TestAPortInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 	options := func(address, health string, reg prometheus.Registerer) Options {
 		return Options{
 			Address: address, HealthAddress: health, GetCertificate: ca.certificate,
-			Ready: func() error { return nil }, Handler: echo, Registerer: reg,
+			Ready: func() error { return nil }, Handlers: admission(echo), Registerer: reg,
 		}
 	}
 	registry := prometheus.NewRegistry()
@@ -90,8 +91,9 @@ func TestAPortInUseIsAnErrorAndNothingStaysBound(t *testing.T) {
 func TestMetricsExistAtZero(t *testing.T) {
 	s := start(t, newAuthority(t), nil)
 	for name, labels := range map[string][]string{
-		"sts_webhook_rejected_total":             {"not_ready", "draining", "overloaded_requests", "overloaded_bytes"},
+		"sts_webhook_rejected_total":             {"not_ready", "draining", "overloaded_requests", "overloaded_bytes", "overloaded_connections", "slow"},
 		"sts_webhook_tls_handshake_errors_total": {"untrusted", "timeout", "other"},
+		"sts_webhook_bad_requests_total":         {"400", "404", "405", "413", "415", "417", "431", "505"},
 		"sts_webhook_panics_total":               {""},
 		"sts_webhook_in_flight_requests":         {""},
 		"sts_webhook_in_flight_body_bytes":       {""},
