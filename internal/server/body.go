@@ -60,8 +60,7 @@ func (c *conn) readBody(r *http.Request) (body []byte, err error) {
 	for {
 		if len(body) == cap(body) && len(body) < limit {
 			size := nextSize(cap(body), int(r.ContentLength), limit)
-			due := begin.Add(c.server.timing.body + time.Duration(size)*time.Second/bodyRate)
-			if err := c.reserve(size, due); err != nil {
+			if err := c.reserve(size, begin); err != nil {
 				return body, err
 			}
 			larger := append(getBuffer(size), body...)
@@ -94,21 +93,21 @@ func nextSize(size, announced, limit int) int {
 	return min(max(4*size, smallestBuffer), limit)
 }
 
-// reserve takes the bytes of a buffer of size instead of those held, and sets when the body is due. If they do not fit,
-// slower senders are cut.
-func (c *conn) reserve(size int, due time.Time) error {
+// reserve takes the bytes of a buffer of size instead of those held, for a body that began to arrive at begin, and sets when
+// it is due. If they do not fit, slower senders are cut: those that have had a tenth of their time already.
+func (c *conn) reserve(size int, begin time.Time) error {
 	for {
-		err, fits := c.tryReserve(size, due)
+		err, fits := c.tryReserve(size, begin)
 		if fits || err != nil {
 			return err
 		}
-		if !c.server.conns.cutSlowest(due, size > smallBody) {
+		if !c.server.conns.cutSlowest(begin.Add(-c.server.timing.body/10), size > smallBody) {
 			return errBytes
 		}
 	}
 }
 
-func (c *conn) tryReserve(size int, due time.Time) (err error, fits bool) {
+func (c *conn) tryReserve(size int, begin time.Time) (err error, fits bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended != nil {
@@ -117,8 +116,8 @@ func (c *conn) tryReserve(size int, due time.Time) (err error, fits bool) {
 	if !c.server.bodies.grow(c.held, size) {
 		return nil, false
 	}
-	c.held, c.due = size, due
-	return c.Conn.SetReadDeadline(due), true
+	c.held, c.began = size, begin
+	return c.Conn.SetReadDeadline(begin.Add(c.server.timing.body + time.Duration(size)*time.Second/bodyRate)), true
 }
 
 // release gives the buffer and its bytes back.

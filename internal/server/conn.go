@@ -56,9 +56,9 @@ type conn struct {
 	used bool
 	// ended is why somebody has ended the wait, or nil. The read deadline then stays in the past.
 	ended *failure
-	// held is how many bytes are reserved for the body, due when it must have come.
-	held int
-	due  time.Time
+	// held is how many bytes are reserved for the body, began when it did.
+	held  int
+	began time.Time
 }
 
 func newConn(raw net.Conn, s *Server) (*conn, error) {

@@ -11,9 +11,11 @@ import (
 type connections struct {
 	// max is how many may be served; a quarter more may be closing.
 	max int
-	// mu guards open and abandoned. A conn's mu may be taken under it, not the other way round.
+	// mu guards what follows. A conn's mu may be taken under it, not the other way round.
 	mu   sync.Mutex
 	open map[*conn]struct{}
+	// room is how many more there may be before it is worth a look how many are served.
+	room int
 	// abandoned: the drain is over, none is taken any more.
 	abandoned bool
 }
@@ -26,49 +28,60 @@ func (s *connections) add(c *conn) bool {
 		return false
 	}
 	s.open[c] = struct{}{}
-	if len(s.open) > s.max {
+	if s.room--; s.room < 0 {
 		s.makeRoom()
 	}
 	return true
 }
 
-// makeRoom ends the connection that has waited longest for its client, if more than max are served, and gives up the one
-// that has been closing longest, if those are more than a quarter.
+// makeRoom ends those connections that have waited longest for their client: as many as are beyond max, and a sixteenth more, so
+// that a flood does not make each new connection look at all others. Of those that are closing already it gives up the
+// first ones when they are more than a quarter of max.
 func (s *connections) makeRoom() {
-	var waiting, leaving *conn
-	var waitingSince, leavingSince time.Time
-	left := 0
+	type candidate struct {
+		*conn
+		since time.Time
+	}
+	var waiting, leaving []candidate
 	for c := range s.open {
 		c.mu.Lock()
-		stage, since, ended := c.stage, c.since, c.ended != nil || c.stage == closing
-		c.mu.Unlock()
 		switch {
-		case ended:
-			if left++; leaving == nil || since.Before(leavingSince) {
-				leaving, leavingSince = c, since
-			}
-		case stage <= reading && (waiting == nil || since.Before(waitingSince)):
-			waiting, waitingSince = c, since
+		case c.ended != nil || c.stage == closing:
+			leaving = append(leaving, candidate{c, c.since})
+		case c.stage <= reading:
+			waiting = append(waiting, candidate{c, c.since})
 		}
+		c.mu.Unlock()
 	}
-	if len(s.open)-left > s.max && waiting != nil {
-		waiting.interrupt(errConnections)
+	s.room = s.max - (len(s.open) - len(leaving))
+	if s.room >= 0 {
+		return
 	}
-	if left > s.max/4 {
-		_ = leaving.Conn.Close()
+	first := func(conns []candidate, n int) []candidate {
+		slices.SortFunc(conns, func(a, b candidate) int { return a.since.Compare(b.since) })
+		return conns[:min(max(n, 0), len(conns))]
+	}
+	ended := first(waiting, s.max/16-s.room)
+	for _, c := range ended {
+		c.interrupt(errConnections)
+	}
+	s.room += len(ended)
+	for _, c := range first(leaving, len(leaving)+len(ended)-s.max/4) {
+		_ = c.Conn.Close()
+		delete(s.open, c.conn)
 	}
 }
 
-// cutSlowest makes room for a body that must have come at due: of those that must have come earlier, the first one is cut.
-// A large body makes room for itself at the cost of large ones alone. It reports whether there was one.
-func (s *connections) cutSlowest(due time.Time, large bool) bool {
+// cutSlowest makes room for a body: of those under way since before, it cuts the one that began first. A large body makes
+// room for itself at the cost of large ones alone. It reports whether there was one.
+func (s *connections) cutSlowest(before time.Time, large bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var slowest *conn
 	for c := range s.open {
 		c.mu.Lock()
-		if c.stage == reading && c.held > 0 && c.ended == nil && c.due.Before(due) && (!large || c.held > smallBody) {
-			slowest, due = c, c.due
+		if c.stage == reading && c.held > 0 && c.ended == nil && c.began.Before(before) && (!large || c.held > smallBody) {
+			slowest, before = c, c.began
 		}
 		c.mu.Unlock()
 	}

@@ -67,7 +67,7 @@ func newServer(o Options, t timing) (*Server, error) {
 		listener:   listener,
 		tls:        newTLSConfig(o.GetCertificate),
 		handshakes: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		conns:      connections{max: o.MaxConnections, open: map[*conn]struct{}{}},
+		conns:      connections{max: o.MaxConnections, room: o.MaxConnections, open: map[*conn]struct{}{}},
 		slots:      slots{max: int64(o.MaxInFlight)},
 		bodies:     budget{total: o.BodyBudget},
 		ready:      latch{check: o.Ready},
