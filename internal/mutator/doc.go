@@ -20,8 +20,8 @@
 // # How it is built
 //
 // decode reads the review's bytes, once; decide is a pure function from what
-// was read to a decision; encode writes the answer. NewHandler puts HTTP,
-// metrics and the access log around them. The pod is never encoded again: the
+// was read to a decision; encode writes the answer. Handler puts metrics
+// and the access log around them, after the answer. The pod is never encoded again: the
 // answer is a JSON patch of one operation, so fields that this program has
 // never heard of survive.
 //
