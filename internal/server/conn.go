@@ -132,9 +132,9 @@ func (c *conn) sendReply(status int, text []byte) {
 	}
 	contentType := "application/json"
 	if status != http.StatusOK {
-		contentType, c.last = "text/plain; charset=utf-8", true
+		contentType = "text/plain; charset=utf-8"
 	}
-	c.last = c.last || c.server.phase.Load() != serving
+	c.last = c.last || status >= http.StatusInternalServerError || c.server.phase.Load() != serving
 	c.out = appendAnswer(c.out[:0], status, contentType, "", text, c.last)
 	if c.send(c.out) != nil {
 		c.last = true

@@ -42,8 +42,8 @@ const (
 )
 
 // Handler decides about one request whose body has come whole, and answers with one call of reply, which returns when the
-// answer is on its way. What it does after that (log, count, alert) keeps nobody waiting. A status other than 200 closes the
-// connection. The body must not be used after the return.
+// answer is on its way. What it does after that (log, count, alert) keeps nobody waiting. A status of 200 means JSON, any
+// other one text; from 500 on the connection is closed. The body must not be used after the return.
 type Handler = func(body []byte, reply func(status int, answer []byte))
 
 // Options configures New. Every field is validated at once; New reports all mistakes together.

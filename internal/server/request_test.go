@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr/funcr"
 )
@@ -201,5 +203,53 @@ func TestARequestAllocatesLittle(t *testing.T) {
 	t.Logf("%v allocations, of which the parser %v", got, parse)
 	if got > parse+8 {
 		t.Errorf("got %v allocations per request, want at most 8 more than the parser's %v", got, parse)
+	}
+}
+
+func TestAReplyOtherThan200IsTextAndKeepsTheConnection(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, func(o *Options, _ *timing) {
+		o.Handlers = admission(func(body []byte, reply func(int, []byte)) { reply(len(body), []byte("answer")) })
+	})
+	c := newClient(t, ca)
+	for status, want := range map[int]struct {
+		contentType string
+		closes      bool
+	}{
+		200: {"application/json", false}, 400: {"text/plain; charset=utf-8", false}, 500: {"text/plain; charset=utf-8", true},
+	} {
+		got, err := post(c, s.url(), make([]byte, status))
+		must(t, err)
+		if got.code != status || got.close != want.closes || got.header.Get("Content-Type") != want.contentType || got.body != "answer" {
+			t.Errorf("got %+v, want %d, %+v", got, status, want)
+		}
+	}
+}
+
+// deadlines is a connection that notes its read deadline.
+type deadlines struct {
+	net.Conn
+	read time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.read = t
+	return nil
+}
+
+// A request that crosses the end of its wait must not bring the wait back: nobody would end it again.
+func TestAWaitThatWasEndedStaysEnded(t *testing.T) {
+	d := &deadlines{}
+	c := &conn{Conn: d, server: &Server{}, stage: idle}
+	c.enter(idle, time.Minute)
+	if !d.read.After(time.Now()) {
+		t.Fatal("the wait has no time")
+	}
+	c.interrupt(errIdle)
+	for _, s := range []stage{reading, deciding, idle} {
+		c.enter(s, time.Minute)
+		if !d.read.Before(time.Now()) {
+			t.Errorf("stage %d: the client is waited for again", s)
+		}
 	}
 }
