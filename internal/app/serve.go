@@ -197,6 +197,5 @@ func (p *process) run(ctx context.Context) error {
 	part("manager", behind, stopServing, p.manager.Start)
 	part("rotator", behind, stopServing, p.rotator.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
-	part("pages", behind, func() {}, pages{p.rotator.Ready, p.log}.Start)
 	return g.Wait()
 }

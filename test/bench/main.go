@@ -155,6 +155,6 @@ func (b *bench) measure(ctx context.Context, s settings) (results, error) {
 
 // conditions is the line above the tables.
 func conditions(s settings) string {
-	return fmt.Sprintf("%s, %s, %d CPUs, one-minute load before the run %s; TLS 1.3, %d kept-alive connections, medians of %d rounds of %s in turn. RSS: total (anonymous + mapped from the program's file).",
+	return fmt.Sprintf("%s, %s, %d CPUs, one-minute load before the run %s; TLS 1.3, %d kept-alive connections, medians of %d rounds of %s in turn. Memory: anonymous + what the kernel holds for the container, neither of which it can reclaim; then the working set.",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), loadAverage(), connections, s.rounds, s.turn)
 }

@@ -129,7 +129,7 @@ func (r *direct) watchMemory(ctx context.Context, pid int) error {
 		if err != nil {
 			return err
 		}
-		if m.RSS() > r.busy.RSS() {
+		if m.Unreclaimable() > r.busy.Unreclaimable() {
 			r.busy = m
 		}
 		select {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	_ "embed"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -99,7 +101,33 @@ func (b *bench) install(ctx context.Context) error {
 	if err := b.webhook.Restart(ctx); err != nil {
 		return err
 	}
-	return b.find(ctx)
+	if err := b.find(ctx); err != nil {
+		return err
+	}
+	return b.trustFloor(ctx)
+}
+
+// trustFloor writes the certificate that the floor has made for itself into its webhook configuration.
+func (b *bench) trustFloor(ctx context.Context) error {
+	raw, err := b.cluster.Dialer(node)(ctx, "tcp", b.floor.address())
+	if err != nil {
+		return fmt.Errorf("read the floor's certificate: %w", err)
+	}
+	defer raw.Close()
+	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("read the floor's certificate: %w", err)
+	}
+	configurations := b.webhook.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	c, err := configurations.Get(ctx, b.floor.namespace, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("trust the floor: %w", err)
+	}
+	c.Webhooks[0].ClientConfig.CABundle = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw})
+	if _, err := configurations.Update(ctx, c, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("trust the floor: %w", err)
+	}
+	return nil
 }
 
 // find waits until every server has a Ready replica on the measured node.

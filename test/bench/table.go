@@ -10,13 +10,15 @@ import (
 
 // Targets. Nothing fails when one is missed: the table says so.
 const (
-	maxCPURatio  = 1.3
-	maxP99Ratio  = 1.5
-	maxAdded     = 1500 * time.Microsecond
-	maxIdle      = 30 << 20
-	maxBusy      = 64 << 20
-	maxCore      = 20 * time.Microsecond
-	maxCoreAlloc = 12
+	maxBusyCPURatio  = 1.15
+	maxPacedCPURatio = 1.0
+	maxP99Ratio      = 1.5
+	maxAddedRatio    = 1.1
+	maxAdded         = 1500 * time.Microsecond
+	maxIdle          = 30 << 20
+	maxBusy          = 64 << 20
+	maxCore          = 20 * time.Microsecond
+	maxCoreAlloc     = 12
 )
 
 // results is everything that one run has measured.
@@ -49,7 +51,7 @@ func (b *bench) markdown(r results) string {
 }
 
 func (b *bench) directTable(out *strings.Builder, r results) {
-	out.WriteString("| body, all connections busy | server | CPU per call | x floor | calls/s | p50 | p99 | RSS before | RSS most |\n|---|---|---|---|---|---|---|---|---|\n")
+	out.WriteString("| body, all connections busy | server | CPU per call | x floor | calls/s | p50 | p99 | memory before | most |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, part := range append([]sized{{"6.9 KB", r.review}}, r.large...) {
 		floor := part.direct[b.floor]
 		for _, s := range b.servers() {
@@ -71,7 +73,7 @@ func (b *bench) directTable(out *strings.Builder, r results) {
 func creationTable(out *strings.Builder, c []creations) {
 	fmt.Fprintf(out, "| pod creation through kube-apiserver, %d/s | p50 | p99 | added at p50 | failed |\n|---|---|---|---|---|\n", creationRate)
 	for i, w := range ways {
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %d |\n", w.name, milli(median(c[i].p50)), milli(median(c[i].p99)), milli(added(c[i].p50, c[0].p50)), c[i].failed)
+		fmt.Fprintf(out, "| %s | %s | %s | %s | %d |\n", w.name, milli(median(c[i].p50)), milli(median(c[i].p99)), milli(added(c[i].p50, c[noWebhook].p50)), c[i].failed)
 	}
 	out.WriteString("\n")
 }
@@ -92,18 +94,23 @@ func (b *bench) targets(out *strings.Builder, r results) {
 	}
 	ours, floor := r.review[b.ours], r.review[b.floor]
 	cpu := median(ratios(ours.cpu, floor.cpu))
-	row("CPU per call, x floor, all connections busy", fmt.Sprintf("%.2f", cpu), fmt.Sprintf("<= %.1f", maxCPURatio), cpu <= maxCPURatio)
+	row("CPU per call, x floor, all connections busy", fmt.Sprintf("%.2f", cpu), fmt.Sprintf("<= %.2f", maxBusyCPURatio), cpu <= maxBusyCPURatio)
 	paced := median(ratios(ours.pacedCPU, floor.pacedCPU))
-	row(fmt.Sprintf("the same at %d/s", pacedRate), fmt.Sprintf("%.2f", paced), fmt.Sprintf("<= %.1f", maxCPURatio), paced <= maxCPURatio)
+	row(fmt.Sprintf("the same at %d/s", pacedRate), fmt.Sprintf("%.2f", paced), fmt.Sprintf("<= %.2f", maxPacedCPURatio), paced <= maxPacedCPURatio)
 	p99 := median(ratios(ours.paced99, floor.paced99))
 	row(fmt.Sprintf("p99 at %d/s, x floor", pacedRate), fmt.Sprintf("%.2f", p99), fmt.Sprintf("<= %.1f", maxP99Ratio), p99 <= maxP99Ratio)
 	core := r.core[0]
 	row("decode + decide + encode", fmt.Sprintf("%s, %d allocations", micro(core.time), core.allocations), fmt.Sprintf("< %s, <= %d", micro(maxCore), maxCoreAlloc), core.time < maxCore && core.allocations <= maxCoreAlloc)
-	more, policy := added(r.creations[1].p50, r.creations[0].p50), added(r.creations[3].p50, r.creations[0].p50)
+	without := r.creations[noWebhook].p50
+	more, least, policy := added(r.creations[throughOurs].p50, without), added(r.creations[throughFloor].p50, without), added(r.creations[throughPolicy].p50, without)
 	row("added to a pod creation at p50", milli(more), "<= "+milli(maxAdded), more <= maxAdded)
+	ratio := float64(more) / float64(least)
+	row("the same, x what the floor adds", fmt.Sprintf("%.2f", ratio), fmt.Sprintf("<= %.1f", maxAddedRatio), ratio <= maxAddedRatio)
 	row("the same, beside the policy", milli(more), "< "+milli(policy), more < policy)
-	row("RSS idle", memory(ours.idle), fmt.Sprintf("<= %d MiB", maxIdle>>20), ours.idle.RSS() <= maxIdle)
-	row("RSS under load", memory(ours.busy), fmt.Sprintf("<= %d MiB", maxBusy>>20), ours.busy.RSS() <= maxBusy)
+	row("memory that cannot be reclaimed, idle", mib(ours.idle.Unreclaimable()), fmt.Sprintf("<= %d MiB", maxIdle>>20), ours.idle.Unreclaimable() <= maxIdle)
+	row("the same, under load", mib(ours.busy.Unreclaimable()), fmt.Sprintf("<= %d MiB", maxBusy>>20), ours.busy.Unreclaimable() <= maxBusy)
+	row("working set, idle", mib(ours.idle.WorkingSet), fmt.Sprintf("<= %d MiB", maxIdle>>20), ours.idle.WorkingSet <= maxIdle)
+	row("the same, under load", mib(ours.busy.WorkingSet), fmt.Sprintf("<= %d MiB", maxBusy>>20), ours.busy.WorkingSet <= maxBusy)
 	fmt.Fprintf(out, "\nProcess start to listening: %s, to ready: %s (medians of %d replicas of rolling restarts). Binary: %s; image, uncompressed: %s.\n",
 		milli(median(r.startup.listening)), milli(median(r.startup.ready)), len(r.startup.ready), mib(r.binary), mib(r.image))
 }
@@ -128,5 +135,5 @@ func milli(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/1e
 func mib(n int64) string           { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 func memory(m process.Memory) string {
-	return fmt.Sprintf("%s (%.1f + %.1f)", mib(m.RSS()), float64(m.Anonymous)/(1<<20), float64(m.File)/(1<<20))
+	return fmt.Sprintf("%.1f + %.1f, %s", float64(m.Anonymous)/(1<<20), float64(m.Kernel)/(1<<20), mib(m.WorkingSet))
 }

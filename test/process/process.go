@@ -72,40 +72,6 @@ func CPU(pid int) (time.Duration, error) {
 	return total, nil
 }
 
-// Memory is the resident memory of a process in bytes.
-type Memory struct {
-	// Anonymous is heap, stacks and data: what only this process can give back.
-	Anonymous int64
-	// File is the part of the program's own file that is mapped now. The kernel
-	// drops it at will and reads it again.
-	File int64
-}
-
-// RSS is the sum, as ps and the OOM killer see it.
-func (m Memory) RSS() int64 { return m.Anonymous + m.File }
-
-// ReadMemory reads /proc/PID/status.
-func ReadMemory(pid int) (Memory, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return Memory{}, fmt.Errorf("read memory: %w", err)
-	}
-	return parseMemory(string(status))
-}
-
-func parseMemory(status string) (Memory, error) {
-	var m Memory
-	for name, field := range map[string]*int64{"RssAnon:": &m.Anonymous, "RssFile:": &m.File} {
-		_, rest, found := strings.Cut(status, "\n"+name)
-		var kib int64
-		if _, err := fmt.Sscanf(rest, "%d kB", &kib); !found || err != nil {
-			return Memory{}, fmt.Errorf("read memory: no %s in the status", name)
-		}
-		*field = kib << 10
-	}
-	return m, nil
-}
-
 // ticksPerSecond is the unit of times in /proc/PID/stat on every Linux platform
 // that Go supports (proc(5): sysconf(_SC_CLK_TCK)).
 const ticksPerSecond = 100

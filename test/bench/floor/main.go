@@ -1,8 +1,11 @@
 // Command floor is the least that a webhook can do: a bare Go TLS server that
 // reads the body and answers fixed bytes. It is what the benchmark compares with.
+// On /review it puts the request's uid into the answer, because kube-apiserver
+// takes no other.
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,9 +19,13 @@ import (
 	"time"
 )
 
-// answer has the length and form of a real one: a patch of one operation.
-const answer = `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002",` +
-	`"allowed":true,"patch":"W3sib3AiOiJhZGQiLCJwYXRoIjoiL3NwZWMvbm9kZVNlbGVjdG9yIiwidmFsdWUiOnsibmFtZSI6Im5vZGUxIn19XQ==","patchType":"JSONPatch"}}`
+// The answer, around its uid, has the length and form of a real one: a patch of one operation.
+const (
+	beforeUID = `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"`
+	uid       = "705ab4f5-6393-11e8-b7cc-42010a800002"
+	afterUID  = `","allowed":true,"patch":"W3sib3AiOiJhZGQiLCJwYXRoIjoiL3NwZWMvbm9kZVNlbGVjdG9yIiwidmFsdWUiOnsibmFtZSI6Im5vZGUxIn19XQ==","patchType":"JSONPatch"}}`
+	answer    = beforeUID + uid + afterUID
+)
 
 func main() {
 	if err := run(); err != nil {
@@ -36,15 +43,25 @@ func run() error {
 		Addr:        ":8443",
 		TLSConfig:   &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{certificate}},
 		IdleTimeout: 3 * time.Minute,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if _, err := io.Copy(io.Discard, r.Body); err != nil {
-				return // the client is gone
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, answer) // the client reports what it does not get
-		}),
+		Handler:     http.HandlerFunc(serve),
 	}
 	return server.ListenAndServeTLS("", "")
+}
+
+func serve(w http.ResponseWriter, r *http.Request) {
+	text := answer
+	if r.URL.Path == "/review" {
+		var head [256]byte // kube-apiserver writes the uid first
+		n, _ := io.ReadFull(r.Body, head[:])
+		_, after, _ := bytes.Cut(head[:n], []byte(`"uid":"`))
+		id, _, _ := bytes.Cut(after, []byte(`"`))
+		text = beforeUID + string(id) + afterUID
+	}
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		return // the client is gone
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, text) // the client reports what it does not get
 }
 
 func selfSigned() (tls.Certificate, error) {
@@ -52,7 +69,7 @@ func selfSigned() (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("create key: %w", err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"floor"}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"floor.bench.svc"}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("create certificate: %w", err)
