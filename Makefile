@@ -49,8 +49,9 @@ test: test-unit test-cluster ## run all tests; those on a real cluster need root
 .PHONY: test-unit
 test-unit: ## run the tests that need no cluster
 	$(GO) test -race ./...
-	@# What the race detector would distort: the exploration of the rotation protocol, and allocations.
-	$(GO) test -run 'Explore|Allocations' ./internal/...
+	@# What the race detector would distort, one package at a time: the exploration of the rotation protocol, allocations, and
+	@# how long calls take beside faults.
+	$(GO) test -p 1 -run 'Explore|Allocations|Faults' ./internal/...
 
 .PHONY: test-cluster
 test-cluster: ## run the tests on real clusters (root)

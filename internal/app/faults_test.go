@@ -1,3 +1,5 @@
+//go:build !race
+
 package app
 
 import (
@@ -14,8 +16,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,21 +120,20 @@ func (r *replica) ordinary(t *testing.T, d time.Duration) (slowest time.Duration
 	transport := &http.Transport{TLSClientConfig: r.tls(), MaxIdleConnsPerHost: 25}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 5 * time.Second}
-	call := func() (failure string, crossed bool) {
+	call := func() string {
 		resp, err := client.Post("https://"+r.address+"/mutate?timeout=5s", "application/json", bytes.NewReader(review))
 		if err != nil {
-			return err.Error(), false
+			return err.Error()
 		}
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
 		if err != nil || resp.StatusCode != http.StatusOK {
-			return fmt.Sprintf("%s %q %v", resp.Status, text, err), strings.Contains(string(text), "too many connections")
+			return fmt.Sprintf("%s %q %v", resp.Status, text, err)
 		}
-		return "", false
+		return ""
 	}
 	var mu sync.Mutex // guards the results
 	failures = map[string]int{}
-	repeated := 0
 	var calls sync.WaitGroup
 	total := 0
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -143,17 +142,10 @@ func (r *replica) ordinary(t *testing.T, d time.Duration) (slowest time.Duration
 		total++
 		calls.Go(func() {
 			begin := time.Now()
-			failure, crossed := call()
-			if crossed {
-				// It met the closing of its idle connection, which had to go for a newer one. An apiserver repeats it.
-				failure, _ = call()
-			}
+			failure := call()
 			took := time.Since(begin)
 			mu.Lock()
 			defer mu.Unlock()
-			if crossed {
-				repeated++
-			}
 			slowest = max(slowest, took)
 			if failure != "" {
 				failures[failure]++
@@ -161,24 +153,23 @@ func (r *replica) ordinary(t *testing.T, d time.Duration) (slowest time.Duration
 		})
 	}
 	calls.Wait()
-	t.Logf("%d calls, %d of them repeated, slowest %s", total, repeated, slowest.Round(time.Millisecond))
-	if repeated > 3 {
-		t.Errorf("%d of %d calls were repeated", repeated, total)
-	}
+	t.Logf("%d calls, slowest %s", total, slowest.Round(time.Millisecond))
 	return slowest, failures
 }
 
 const announced = "POST /mutate HTTP/1.1\r\nHost: replica\r\nContent-Type: application/json\r\nContent-Length: "
 
-// Whatever one client does, or the reader of the log, the calls of the others are answered, and at once.
-func TestOrdinaryCallsAreAnsweredBeside(t *testing.T) {
+// Whatever one client does, or the reader of the log, the calls of the others are answered, and within a second. The race
+// detector would make the handshakes alone take longer; "make test-unit" runs this test by itself.
+func TestFaultsDoNotReachOrdinaryCalls(t *testing.T) {
 	for fault, run := range map[string]func(t *testing.T, r *replica, stop <-chan struct{}){
 		"a stalled log": func(*testing.T, *replica, <-chan struct{}) {},
+		"a full disk":   func(*testing.T, *replica, <-chan struct{}) {},
 		"600 slow heads": func(t *testing.T, r *replica, stop <-chan struct{}) {
 			r.send(t, stop, 600, "POST /mutate HTTP/1.1\r\nHost:")
 		},
 		"600 slow bodies": func(t *testing.T, r *replica, stop <-chan struct{}) { r.send(t, stop, 600, announced+"6000\r\n\r\n{") },
-		"slow bodies of 7 MiB": func(t *testing.T, r *replica, stop <-chan struct{}) {
+		"large slow bodies": func(t *testing.T, r *replica, stop <-chan struct{}) {
 			r.send(t, stop, 12, announced+"7340032\r\n\r\n"+string(make([]byte, 300<<10)))
 		},
 		"5,000 connections": func(t *testing.T, r *replica, _ <-chan struct{}) {
@@ -189,7 +180,7 @@ func TestOrdinaryCallsAreAnsweredBeside(t *testing.T) {
 		"1,000 handshakes at once": func(t *testing.T, r *replica, _ <-chan struct{}) {
 			hello := r.clientHello(t)
 			var conns []net.Conn
-			for range handshakes {
+			for range 1000 {
 				conns = append(conns, r.dial(t))
 			}
 			for _, c := range conns {
@@ -198,52 +189,37 @@ func TestOrdinaryCallsAreAnsweredBeside(t *testing.T) {
 		},
 	} {
 		t.Run(fault, func(t *testing.T) {
-			log := io.Writer(io.Discard)
-			if fault == "a stalled log" {
-				p := &pipe{stalled: make(chan struct{})}
-				defer close(p.stalled)
-				log = p
-			}
-			r := startReplica(t, log)
+			r := startReplica(t, logOf(t, fault))
 			r.ordinary(t, 500*time.Millisecond) // its connections exist already, as an apiserver's do
-			before := waitedForCPU(t)
 			stop := make(chan struct{})
 			var attack sync.WaitGroup
 			attack.Go(func() { run(t, r, stop) })
 			slowest, failures := r.ordinary(t, 2500*time.Millisecond)
 			close(stop)
 			attack.Wait()
-			waited := waitedForCPU(t) - before
-			t.Logf("waited %s for a CPU", waited)
-			if len(failures) > 0 && waited > time.Second {
-				t.Skipf("this machine is too busy: the test waited %s for a CPU; failed: %v", waited, failures)
-			}
-			if slowest > time.Second+waited || len(failures) > 0 {
-				t.Errorf("the slowest call took %s, want at most 1s, and %s that the test waited for a CPU; failed: %v", slowest, waited, failures)
+			if slowest > time.Second || len(failures) > 0 {
+				t.Errorf("the slowest call took %s, want at most 1s; failed: %v", slowest, failures)
 			}
 		})
 	}
 }
 
-// waitedForCPU returns how long the threads of this process were ready and other processes ran, see proc_pid_schedstat(5).
-func waitedForCPU(t *testing.T) time.Duration {
-	files, err := filepath.Glob("/proc/self/task/*/schedstat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var total time.Duration
-	for _, name := range files {
-		var running, waiting int64
-		text, err := os.ReadFile(name)
+// logOf is where the replica logs to.
+func logOf(t *testing.T, fault string) io.Writer {
+	switch fault {
+	case "a stalled log":
+		p := &pipe{stalled: make(chan struct{})}
+		t.Cleanup(func() { close(p.stalled) })
+		return p
+	case "a full disk":
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
-			continue // the thread has ended
+			t.Fatal(err)
 		}
-		if _, err := fmt.Sscan(string(text), &running, &waiting); err != nil {
-			t.Fatalf("read %s: %v", name, err)
-		}
-		total += time.Duration(waiting)
+		t.Cleanup(func() { _ = full.Close() })
+		return full
 	}
-	return total
+	return io.Discard
 }
 
 // clientHello returns what a TLS client sends first.

@@ -34,6 +34,10 @@ func (s *connections) add(c *conn) bool {
 	return true
 }
 
+// credit is how much longer than a new connection one may wait that has carried a request: a flood of connections then closes
+// itself, and not those that kube-apiserver keeps.
+const credit = 5 * time.Second
+
 // makeRoom ends those connections that have waited longest for their client: as many as are beyond max, and a sixteenth more, so
 // that a flood does not make each new connection look at all others. Of those that are closing already it gives up the
 // first ones when they are more than a quarter of max.
@@ -48,6 +52,8 @@ func (s *connections) makeRoom() {
 		switch {
 		case c.ended != nil || c.stage == closing:
 			leaving = append(leaving, candidate{c, c.since})
+		case c.stage == idle && c.used:
+			waiting = append(waiting, candidate{c, c.since.Add(credit)})
 		case c.stage <= reading:
 			waiting = append(waiting, candidate{c, c.since})
 		}

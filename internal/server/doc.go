@@ -25,7 +25,8 @@
 //   - overloaded_requests: MaxInFlight requests are being decided on.
 //   - overloaded_bytes: the body does not fit into BodyBudget, and no sender was slower. A body that must have come earlier is
 //     cut to make room. Buffers over 64 KiB may fill three quarters of the budget; the rest is for small ones.
-//   - overloaded_connections: of more than MaxConnections, this one has waited longest for its client.
+//   - overloaded_connections: of more than MaxConnections, this one has waited longest for its client; one that has carried a
+//     request may wait 5 s longer than one that has not.
 //   - slow: the head or the body did not come in time.
 //
 // sts_webhook_rejected_total{cause} counts them. The budget counts the bytes of bodies; a handler that copies them has

@@ -167,6 +167,24 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// P3: a flood of new connections closed those that kube-apiserver keeps, because they had waited longer.
+func TestAFloodDoesNotCloseAConnectionThatCarriedARequest(t *testing.T) {
+	silenceClients(t)
+	ca := newAuthority(t)
+	s := start(t, ca, func(o *Options, _ *timing) { o.MaxConnections = 8 })
+	kept := open(t, ca, s, 1, head+"{}")[0]
+	if got := nextAnswer(t, kept); got.code != 200 {
+		t.Fatalf("got %d", got.code)
+	}
+	open(t, ca, s, 20, "")
+	eventually(t, "there are 8 connections", func() bool { return s.metric("sts_webhook_rejected_total", "overloaded_connections") == 13 })
+	_, err := io.WriteString(kept, head+"{}")
+	must(t, err)
+	if got := nextAnswer(t, kept); got.code != 200 {
+		t.Errorf("the kept connection: got %d %q, want 200", got.code, got.body)
+	}
+}
+
 // clientHello returns what a TLS client sends first.
 func clientHello(t *testing.T, ca *authority) []byte {
 	t.Helper()

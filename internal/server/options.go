@@ -33,12 +33,13 @@ const (
 	// DefaultMaxInFlight bounds the goroutines inside the handler; a call takes well under a millisecond, so this many at
 	// once means that callers arrive faster than the CPU can answer within their timeout.
 	DefaultMaxInFlight = 512
-	// DefaultMaxBodyBytes is 7 MiB: kube-apiserver accepts objects up to 3 MiB, and a review holds at most two of them
-	// (object and oldObject) and a frame.
-	DefaultMaxBodyBytes = 7 << 20
+	// DefaultMaxBodyBytes is 10 MiB. etcd stores objects up to 1.5 MiB (its --max-request-bytes), and kube-apiserver writes each
+	// '<', '>' and '&' of them as six bytes, as encoding/json does: 9 MiB and a frame. What makes a larger review is refused
+	// by etcd a moment later, or by kube-apiserver before (3 MiB as sent).
+	DefaultMaxBodyBytes = 10 << 20
 	// DefaultBodyBudget is four of the largest bodies. A quarter of it is out of reach of large bodies, so that ordinary
 	// pods (6 KB) are admitted beside them.
-	DefaultBodyBudget = 28 << 20
+	DefaultBodyBudget = 4 * DefaultMaxBodyBytes
 )
 
 // Handler decides about one request whose body has come whole, and answers with one call of reply, which returns when the

@@ -253,3 +253,13 @@ func TestAWaitThatWasEndedStaysEnded(t *testing.T) {
 		}
 	}
 }
+
+// P8: kube-apiserver writes '<' as \u003c. A pod that etcd stores makes a review of six times its size.
+func TestTheLargestPodThatEtcdStoresIsReviewed(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, nil)
+	const etcdLimit = 3 << 19
+	if got, err := post(newClient(t, ca), s.url(), make([]byte, 6*etcdLimit+16<<10)); err != nil || got.code != 200 {
+		t.Errorf("got %d %q %v, want 200", got.code, got.body, err)
+	}
+}

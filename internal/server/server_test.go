@@ -23,7 +23,7 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		"DrainTimeout 20s: must be longer than DrainDelay 30s",
 		"MaxInFlight -1: must be positive",
 		"MaxConnections -2: must be positive",
-		"BodyBudget 8388608: three quarters of it must hold one body of MaxBodyBytes 7340032",
+		"BodyBudget 8388608: three quarters of it must hold one body of MaxBodyBytes 10485760",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
@@ -37,7 +37,7 @@ func TestDefaultsAreValidAndFitTogether(t *testing.T) {
 		Registerer: prometheus.NewRegistry(), DrainDelay: DefaultDrainDelay,
 	}.withDefaults()
 	must(t, o.validate())
-	if o.Address != ":8443" || o.HealthAddress != ":8081" || o.MaxBodyBytes != 7<<20 {
+	if o.Address != ":8443" || o.HealthAddress != ":8081" || o.MaxBodyBytes != 10<<20 {
 		t.Errorf("got %q, %q, %d", o.Address, o.HealthAddress, o.MaxBodyBytes)
 	}
 	const apiserverIdle = 90 * time.Second // apimachinery's SetTransportDefaults
