@@ -19,23 +19,15 @@ import (
 // burstSize is how many pods are created at once.
 const burstSize = 1000
 
-// testBurst is repeated when all that was lost timed out: a machine that is busy with
-// something else cannot make so many connections within the webhook's five seconds.
 func (w *world) testBurst(ctx context.Context, t *testing.T) {
 	report := w.burst(ctx, t)
-	name := fmt.Sprintf("%d dry runs at once", burstSize)
-	for n := 2; n <= attempts && onlyTimeouts(report); n++ {
-		t.Log("repeated: calls timed out, and nothing else was lost")
-		name = fmt.Sprintf("%d dry runs at once, attempt %d", burstSize, n)
-		report = w.burst(ctx, t)
-	}
 	if n := report.Lost(); n > 0 {
 		t.Errorf("lost %d: %v", n, report.Causes())
 	}
 	if n := report.Count(load.Admitted); n < burstSize/2 {
 		t.Errorf("%d admitted, too few to prove anything: %v", n, report.Causes())
 	}
-	w.rows = append(w.rows, newRow(event{name: name}, []load.Report{report}))
+	w.rows = append(w.rows, newRow(event{name: fmt.Sprintf("%d dry runs at once", burstSize)}, []load.Report{report}))
 }
 
 func (w *world) burst(ctx context.Context, t *testing.T) load.Report {
