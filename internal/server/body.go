@@ -10,40 +10,30 @@ import (
 const (
 	// smallestBuffer holds most reviews of a pod.
 	smallestBuffer = 16 << 10
-	// largestPooled is the largest buffer that is kept for later requests. Who has filled it is believed the length that
-	// was announced.
-	largestPooled = smallestBuffer << 4
+	// trusted is how much has to arrive before the length that was announced is believed.
+	trusted = 256 << 10
 	// bodyRate is the slowest pace of a body, in bytes a second, that is not cut.
 	bodyRate = 4 << 20
 )
 
-// pools hold *[]byte of 16, 64 and 256 KiB.
-var pools [3]sync.Pool
+// buffers holds *[]byte of smallestBuffer; larger ones are rare and left to the garbage collector.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, smallestBuffer)
+	return &b
+}}
 
-// pool returns where buffers of that size are kept, or nil.
-func pool(size int) *sync.Pool {
-	for i := range pools {
-		if size == smallestBuffer<<(2*i) {
-			return &pools[i]
-		}
-	}
-	return nil
-}
-
-func getBuffer(size int) []byte {
-	if p := pool(size); p != nil {
-		if b, ok := p.Get().(*[]byte); ok {
-			return *b
-		}
+func newBuffer(size int) []byte {
+	if size == smallestBuffer {
+		return *buffers.Get().(*[]byte)
 	}
 	return make([]byte, 0, size)
 }
 
-// putBuffer takes a buffer back. Nobody may use its bytes afterwards.
-func putBuffer(b []byte) {
-	if p := pool(cap(b)); p != nil {
+// freeBuffer takes a buffer back. Nobody may use its bytes afterwards.
+func freeBuffer(b []byte) {
+	if cap(b) == smallestBuffer {
 		b = b[:0]
-		p.Put(&b)
+		buffers.Put(&b)
 	}
 }
 
@@ -63,8 +53,8 @@ func (c *conn) readBody(r *http.Request) (body []byte, err error) {
 			if err := c.reserve(size, begin); err != nil {
 				return body, err
 			}
-			larger := append(getBuffer(size), body...)
-			putBuffer(body)
+			larger := append(newBuffer(size), body...)
+			freeBuffer(body)
 			body = larger
 		}
 		room := body[len(body):cap(body)]
@@ -87,7 +77,7 @@ func (c *conn) readBody(r *http.Request) (body []byte, err error) {
 
 // nextSize returns the size of the buffer after one of the given size; a negative length was not announced.
 func nextSize(size, announced, limit int) int {
-	if size >= largestPooled && announced > size {
+	if size >= trusted && announced > size {
 		return announced
 	}
 	return min(max(4*size, smallestBuffer), limit)
@@ -122,7 +112,7 @@ func (c *conn) tryReserve(size int, begin time.Time) (err error, fits bool) {
 
 // release gives the buffer and its bytes back.
 func (c *conn) release(body []byte) {
-	putBuffer(body)
+	freeBuffer(body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.server.bodies.release(c.held)
