@@ -84,7 +84,11 @@ func (c *conn) serve() {
 // serveRequest waits for one request and answers it. An error ends the connection; a *failure is still to be answered.
 func (c *conn) serveRequest() error {
 	c.head.left = maxHead + c.reader.Size()
-	c.enter(idle, c.server.timing.idle)
+	wait := c.server.timing.idle
+	if !c.used {
+		wait = c.server.timing.first
+	}
+	c.enter(idle, wait)
 	if _, err := c.reader.Peek(1); err != nil {
 		return c.readError(errIdle)
 	}

@@ -185,7 +185,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 
 func TestIdleConnectionIsClosedWithAWholeAnswer(t *testing.T) {
 	ca := newAuthority(t)
-	s := start(t, ca, func(_ *Options, tm *timing) { tm.idle = 20 * time.Millisecond })
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.first = 20 * time.Millisecond })
 	c, err := dialTLS(t, ca, s.Addr(), nil)
 	must(t, err)
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -133,9 +133,10 @@ type timing struct {
 	body time.Duration
 	// write bounds the sending of an answer, which fits into the kernel's buffer unless the client does not read.
 	write time.Duration
-	// idle is how long a connection may wait for a request. It must be clearly beyond the 90 s after which kube-apiserver
-	// closes its side (apimachinery's SetTransportDefaults): if we never close first, we never cut a request.
-	idle time.Duration
+	// first and idle are how long a connection may wait for its first and for each further request. They must be clearly
+	// beyond the 90 s after which kube-apiserver closes its side (apimachinery's SetTransportDefaults): if we never close
+	// first, we never cut a request. They differ in tests alone: client-go does not repeat a connection's first request.
+	first, idle time.Duration
 	// settle is how long the drain leaves a connection alone that has not carried a request yet.
 	settle time.Duration
 	// linger bounds the wait for the client's close after the last answer.
@@ -153,6 +154,7 @@ var production = timing{
 	head:      5 * time.Second,
 	body:      time.Second,
 	write:     10 * time.Second,
+	first:     3 * time.Minute,
 	idle:      3 * time.Minute,
 	settle:    time.Second,
 	linger:    2 * time.Second,

@@ -41,7 +41,7 @@ func TestDefaultsAreValidAndFitTogether(t *testing.T) {
 		t.Errorf("got %q, %q, %d", o.Address, o.HealthAddress, o.MaxBodyBytes)
 	}
 	const apiserverIdle = 90 * time.Second // apimachinery's SetTransportDefaults
-	if production.idle < 2*apiserverIdle {
+	if production.idle < 2*apiserverIdle || production.first < 2*apiserverIdle {
 		t.Error("connections must be kept clearly longer than kube-apiserver keeps them")
 	}
 	if DefaultDrainTimeout >= RecommendedGracePeriod {
