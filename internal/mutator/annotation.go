@@ -3,6 +3,7 @@ package mutator
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -39,7 +40,10 @@ func parseRule(text []byte) (rule, error) {
 		err = p.scan.end()
 	}
 	if err != nil {
-		return rule{}, fmt.Errorf("%w: %w", errNotJSON, err)
+		return rule{}, &ruleError{
+			problem: Problem{Code: CodeNotJSON, Value: strconv.Itoa(p.scan.pos)},
+			text:    fmt.Sprintf("%v: %v", errNotJSON, err), cause: errNotJSON,
+		}
 	}
 	r := rule{key: p.key.value, even: p.even.value, odd: p.odd.value}
 	p.require("key", p.key)

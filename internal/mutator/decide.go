@@ -137,7 +137,7 @@ func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision
 	}
 	rule, err := parseRule(p.annotation)
 	if err != nil {
-		reason, problem := ReasonAnnotationInvalid, Problem{Detail: err.Error()}
+		reason, problem := ReasonAnnotationInvalid, Problem{}
 		if errors.Is(err, errNotJSON) {
 			reason = ReasonAnnotationMalformed
 		}

@@ -20,8 +20,9 @@ type Problem struct {
 // maxProblem bounds each text of a Problem, in bytes.
 const maxProblem = 200
 
-// What may be wrong with an annotation that is JSON: the values of Problem.Code.
+// What may be wrong with an annotation: the values of Problem.Code.
 const (
+	CodeNotJSON        = "NotJSON"        // the text is no JSON from byte Value on
 	CodeNotObject      = "NotObject"      // the text is no JSON object
 	CodeFieldUnknown   = "FieldUnknown"   // Field is not one of the known ones
 	CodeFieldMissing   = "FieldMissing"   // Field is required
@@ -34,7 +35,7 @@ const (
 // Codes lists every Code constant.
 func Codes() []string {
 	return []string{
-		CodeNotObject, CodeFieldUnknown, CodeFieldMissing, CodeFieldRepeated, CodeFieldNotString, CodeFieldEmpty, CodeFieldInvalid,
+		CodeNotJSON, CodeNotObject, CodeFieldUnknown, CodeFieldMissing, CodeFieldRepeated, CodeFieldNotString, CodeFieldEmpty, CodeFieldInvalid,
 	}
 }
 
@@ -42,7 +43,10 @@ func Codes() []string {
 type ruleError struct {
 	problem Problem
 	text    string // a clause to follow "annotation ...: "
+	cause   error  // for errors.Is; may be nil
 }
+
+func (e *ruleError) Unwrap() error { return e.cause }
 
 func (e *ruleError) Error() string { return e.text }
 

@@ -36,7 +36,7 @@ func TestDenialsHaveTheirCauseInParts(t *testing.T) {
 		"a long field": {annotated(`{"` + strings.Repeat("x", 999) + `":1}`), ReasonAnnotationInvalid,
 			Problem{Code: CodeFieldUnknown, Field: strings.Repeat("x", maxProblem)}},
 		"no JSON": {annotated(`{`), ReasonAnnotationMalformed,
-			Problem{Detail: "it is not valid JSON: read JSON at byte 1: expected a string: unexpected EOF"}},
+			Problem{Code: CodeNotJSON, Value: "1"}},
 		"a name without an ordinal": {podOf("web", "db-1"), ReasonOrdinalInvalid, Problem{Value: "db-1", Detail: `its name does not start with "web-"`}},
 		"another index":             {index, ReasonPodIndexMismatch, Problem{Field: podIndexLabel, Value: "7"}},
 		"another controller":        {other, ReasonNoStatefulSet, Problem{Value: "ReplicaSet"}},
