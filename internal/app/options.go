@@ -155,14 +155,17 @@ type alertOptions struct {
 func (o *alertOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.URLFile, "dingtalk-url-file", alert.DefaultURLFile, "file with the robot's webhook URL or its bare token; alerts are off while it is missing")
 	f.StringVar(&o.SecretFile, "dingtalk-secret-file", alert.DefaultSecretFile, "file with the robot's signing secret; calls are not signed while it is missing")
+	f.StringVar(&o.RobotsDir, "dingtalk-robots-dir", alert.DefaultRobotsDir, "directory with one subdirectory for each further robot, which holds the files url, secret and namespaces (one a line; optional)")
 	f.StringVar(&o.MessageType, "dingtalk-message-type", "markdown", "markdown or text")
-	f.StringSliceVar(&o.AtMobiles, "dingtalk-at-mobiles", nil, "mobile numbers to mention in every message, comma separated")
-	f.StringSliceVar(&o.AtUserIDs, "dingtalk-at-user-ids", nil, "user ids to mention in every message, comma separated")
-	f.BoolVar(&o.AtAll, "dingtalk-at-all", false, "mention the whole group in every message")
+	f.StringSliceVar(&o.AtMobiles, "dingtalk-at-mobiles", nil, "mobile numbers to mention in every message about trouble, comma separated")
+	f.StringSliceVar(&o.AtUserIDs, "dingtalk-at-user-ids", nil, "user ids to mention in every message about trouble, comma separated")
+	f.BoolVar(&o.AtAll, "dingtalk-at-all", false, "mention the whole group in every message about trouble")
 	f.BoolVar(&o.AllowHTTP, "dingtalk-allow-http", false, "permit an http:// robot URL: tests and private relays only")
 	f.StringVar(&o.Language, "alert-language", "zh", "language of the messages: zh or en")
+	f.StringVar(&o.Timezone, "alert-timezone", "Asia/Shanghai", "time zone of the messages, an IANA name")
 	f.StringVar(&o.ClusterName, "cluster-name", "", "name of this cluster in the title of every message")
 	f.StringSliceVar(&o.on, "alert-on", kindNames(alert.DefaultAlertOn), "events to report, comma separated, of "+strings.Join(kindNames(alert.Kinds), ", "))
+	f.IntVar(&o.AlertRate, "alert-rate", 4, "messages that one replica sends to a robot in a minute, retries included; DingTalk silences a robot after 20 from all senders, so five pods may run at once")
 	f.DurationVar(&o.Window, "alert-window", 5*time.Second, "how long events are gathered before a message is sent")
 	f.DurationVar(&o.RepeatAfter, "alert-repeat-after", 10*time.Minute, "how long the same event is only counted, not told again")
 }
@@ -171,6 +174,9 @@ func (o *alertOptions) validate() error {
 	o.AlertOn = nil
 	for _, k := range o.on {
 		o.AlertOn = append(o.AlertOn, alert.Kind(k))
+	}
+	if o.AlertRate == 0 { // which is the default to the package
+		return errors.Join(errors.New("--alert-rate=0: must be from 1 to 20"), o.Options.Validate())
 	}
 	return o.Options.Validate()
 }
