@@ -8,6 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -15,7 +16,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## compile the static binary bin/sts-webhook
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/sts-webhook .
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X sts-mutating-webhook/internal/app.version=$(VERSION)" -o bin/sts-webhook .
 
 .PHONY: image
 image: ## build sts-webhook:latest with a container engine

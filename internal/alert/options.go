@@ -172,6 +172,10 @@ func (o Options) Validate() error {
 // signing secret.
 var secretText = regexp.MustCompile(`://|^(SEC)?[0-9A-Za-z]{32,}$`)
 
+// LooksSecret tells whether a text may be a robot's address, token or signing secret, so
+// that it must not be repeated in an error.
+func LooksSecret(text string) bool { return secretText.MatchString(text) }
+
 // secretsAsFiles refuses a secret in place of the path of its file, without repeating it.
 func (o Options) secretsAsFiles() (wrong []error) {
 	for _, file := range []struct{ flag, name, what string }{
@@ -179,7 +183,7 @@ func (o Options) secretsAsFiles() (wrong []error) {
 		{"dingtalk-secret-file", o.SecretFile, "file that holds the secret"},
 		{"dingtalk-robots-dir", o.RobotsDir, "directory"},
 	} {
-		if secretText.MatchString(file.name) {
+		if LooksSecret(file.name) {
 			wrong = append(wrong, fmt.Errorf("--%s: must be the path of a %s, not an address or a secret", file.flag, file.what))
 		}
 	}

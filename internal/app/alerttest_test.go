@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/alert/dingtalktest"
 )
@@ -156,6 +154,7 @@ func TestBothCommandsTakeTheSameAlertFlags(t *testing.T) {
 		found := map[string]string{}
 		for _, entry := range strings.Split(flags, "      --")[1:] {
 			name, _, _ := strings.Cut(entry, " ")
+			entry, _, _ = strings.Cut(entry, "\n\n") // the next group's title
 			if strings.HasPrefix(name, "dingtalk-") || strings.HasPrefix(name, "alert-") || name == "cluster-name" {
 				found[name] = strings.Join(strings.Fields(entry), " ")
 			}
@@ -184,9 +183,9 @@ func TestAlertOnSelectsTheEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var o alertOptions
-			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-			o.addFlags(flags)
-			if err := errors.Join(flags.Parse(test.flags), o.validate()); err != nil {
+			var groups flagGroups
+			o.addFlags(&groups)
+			if err := errors.Join(groups.all("").Parse(test.flags), o.validate()); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(o.AlertOn, test.want) {

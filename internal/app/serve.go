@@ -13,7 +13,6 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/logr"
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/rest"
@@ -36,7 +35,7 @@ type serve struct{ serveOptions }
 
 func newServe() *serve { return &serve{} }
 
-func (c *serve) addFlags(f *pflag.FlagSet) { c.serveOptions.addFlags(f) }
+func (c *serve) addFlags(g *flagGroups) { c.serveOptions.addFlags(g) }
 
 // process holds the parts of a running webhook.
 type process struct {
