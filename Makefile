@@ -21,7 +21,7 @@ build: ## compile the static binary bin/sts-webhook
 .PHONY: image
 image: ## build sts-webhook:latest with a container engine
 	@docker info >/dev/null 2>&1 || { echo "make image: no container engine answers to docker; make image-archive needs none" >&2; exit 1; }
-	docker build --tag sts-webhook:latest .
+	docker build --build-arg VERSION=$(VERSION) --tag sts-webhook:latest .
 
 .PHONY: image-archive
 image-archive: ## write the same image to bin/sts-webhook.tar ("docker save" format), without an engine

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,8 +21,8 @@ type rollouts struct {
 	drain, pause time.Duration
 	running      []*instance
 	ending       sync.WaitGroup
-	news, most   int
-	alive        int
+	news         int
+	most, alive  atomic.Int64
 }
 
 // pass lets time go by with news for every process.
@@ -39,15 +40,14 @@ func (r *rollouts) pass(d time.Duration, also ...*instance) {
 func (r *rollouts) once() {
 	for range r.replicas {
 		fresh := r.w.start()
-		r.alive++
-		r.most = max(r.most, r.alive)
+		r.most.Store(max(r.most.Load(), r.alive.Add(1)))
 		r.pass(3*time.Second, fresh)
 		old := r.running[0]
 		r.running = append(r.running[1:], fresh)
 		r.ending.Go(func() {
 			time.Sleep(r.drain)
 			old.end()
-			r.alive--
+			r.alive.Add(-1)
 		})
 	}
 	r.pass(r.pause)
@@ -66,7 +66,7 @@ func TestA3ThirtyRolloutsDuringConstantNewsNeverBanTheRobot(t *testing.T) {
 			r := &rollouts{w: w, replicas: c.replicas, drain: c.drain, pause: c.pause}
 			for range c.replicas {
 				r.running = append(r.running, w.start())
-				r.alive++
+				r.alive.Add(1)
 			}
 			r.pass(3 * time.Minute) // old processes have their whole share
 			begin := time.Now()
@@ -83,7 +83,7 @@ func TestA3ThirtyRolloutsDuringConstantNewsNeverBanTheRobot(t *testing.T) {
 				t.Errorf("%+v: only %d messages in %v prove nothing", c, stats.Accepted, took)
 			}
 			t.Logf("30 rollouts of %d replicas in %v, drain %v, at most %d processes together: %d messages, %d in the worst minute, %d bans",
-				c.replicas, took, c.drain, r.most, stats.Accepted, stats.MaxPerWindow, stats.Bans)
+				c.replicas, took, c.drain, r.most.Load(), stats.Accepted, stats.MaxPerWindow, stats.Bans)
 		})
 	}
 }
