@@ -60,6 +60,7 @@ func TestA3ThirtyRolloutsDuringConstantNewsNeverBanTheRobot(t *testing.T) {
 	}{
 		{2, 6 * time.Second, 0}, {2, 6 * time.Second, 10 * time.Second}, {2, 6 * time.Second, 25 * time.Second}, {2, 6 * time.Second, 2 * time.Minute},
 		{2, 20 * time.Second, 20 * time.Second}, {2, 27 * time.Second, time.Minute}, {1, 20 * time.Second, 5 * time.Second},
+		{3, 6 * time.Second, 10 * time.Second}, {3, 6 * time.Second, time.Minute},
 	} {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.options.AlertRate = 0 // the default
@@ -107,6 +108,26 @@ func TestA3FiveProcessesTogetherStayWithinTheLimit(t *testing.T) {
 		r.ending.Wait()
 		if stats := w.robot.Stats(); stats.Bans != 0 || stats.MaxPerWindow > dingtalktest.MaxPerWindow || stats.Accepted < 150 {
 			t.Errorf("%d bans, %d messages in the worst minute, %d in all", stats.Bans, stats.MaxPerWindow, stats.Accepted)
+		}
+	})
+}
+
+func TestRefusalsDelayPlacementsAndDoNotStarveThem(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.options.AlertRate = 0
+		n := w.start()
+		for minute := range int32(10) {
+			n.Notify(placed("quiet", minute, "node1"))
+			for range 60 {
+				for i := range 3 { // more than three messages a minute can hold
+					n.Notify(denied(fmt.Sprintf("set-%d-%d", time.Now().Unix(), i)))
+				}
+				w.pass(time.Second)
+			}
+		}
+		w.pass(2 * time.Minute)
+		if got := len(w.placedSum()); got != 10 {
+			t.Errorf("%d placed pods told beside constant refusals, want 10", got)
 		}
 	})
 }

@@ -127,12 +127,17 @@ func (r *robot) untilNext() time.Duration {
 }
 
 // turn returns which category is told next and when: the first one that may be told
-// now, else the one that may be soonest. It reports false if nothing waits.
+// now, else the one that may be soonest. It reports false if nothing waits. Placements
+// come last, unless refusals have kept them waiting for a whole window.
 func (r *robot) turn(now time.Time) (category, time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	order := [...]category{own, denials, placements}
+	if due, waits := r.queue.next(placements); waits && now.Sub(due) > rateWindow {
+		order = [...]category{own, placements, denials}
+	}
 	best, at, found := own, time.Time{}, false
-	for c := own; c < categories; c++ {
+	for _, c := range order {
 		due, waits := r.queue.next(c)
 		if !waits {
 			continue
