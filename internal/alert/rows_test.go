@@ -205,59 +205,6 @@ func TestA7OwnLinesStandInOrderWithTheirTimeAndTheStateOfNow(t *testing.T) {
 	})
 }
 
-func TestA8OnlyNamesThatCanExistAreTold(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		n := w.start()
-		impossible := []string{
-			strings.Repeat("please-call-", 21), "please call", "Web", "web-", "-web", "we..b", "web.-a", "wéb", "web_1", strings.Repeat("x", 64),
-		}
-		for _, name := range impossible {
-			n.Notify(denied(name))
-			n.Notify(placed(name, 1, "node1"))
-			e := denied("web")
-			e.Namespace = name
-			n.Notify(e)
-		}
-		for _, name := range []string{"web", "7", "web.example", "a-b", strings.Repeat("x", 63)} {
-			n.Notify(denied(name))
-		}
-		w.pass(time.Minute)
-		for _, name := range impossible {
-			if strings.Contains(w.told(), name+" ") || strings.Contains(w.told(), name+":") || strings.Contains(w.told(), "please") {
-				t.Errorf("%.20s... was told:\n%s", name, w.told())
-			}
-		}
-		if got := strings.Count(w.told(), "- shop/"); got != 5 {
-			t.Errorf("%d StatefulSets told, want the 5 possible ones:\n%s", got, w.told())
-		}
-		n.expect(t, map[string]float64{"dropped_total": float64(3 * len(impossible))})
-	})
-}
-
-func TestA8ANamespaceCannotPushOutAnother(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		n := w.start()
-		for i := range 3000 {
-			n.Notify(denied(fmt.Sprintf("set-%04d", i)))
-		}
-		other := denied("db")
-		other.Namespace = "bank"
-		n.Notify(other)
-		w.pass(defaultWindow + time.Second)
-		if !strings.Contains(w.texts()[0], "bank/db") {
-			t.Errorf("the first message lacks the other namespace:\n%s", w.texts()[0])
-		}
-		w.pass(10 * time.Minute)
-		if want := fmt.Sprintf("- shop (%d times)", 3000-maxDenialsPerNamespace); !strings.Contains(w.told(), want) {
-			t.Errorf("the rest was not counted, want %q", want)
-		}
-		if got := strings.Count(w.told(), "- shop/set-"); got != maxDenialsPerNamespace {
-			t.Errorf("%d lines of the namespace were told, want %d", got, maxDenialsPerNamespace)
-		}
-		n.expect(t, map[string]float64{"queue_length": 0, "dropped_total": 3000 - maxDenialsPerNamespace})
-	})
-}
-
 func TestA9TheClockAlertArrivesThoughTheClockIsHoursOff(t *testing.T) {
 	for _, off := range []time.Duration{61 * time.Minute, -30 * time.Hour} {
 		inWorld(t, func(t *testing.T, w *world) {
