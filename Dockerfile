@@ -6,7 +6,8 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY *.go ./
 COPY internal internal
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /sts-webhook .
+ARG VERSION
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X sts-mutating-webhook/internal/app.version=$VERSION" -o /sts-webhook .
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt

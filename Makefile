@@ -8,6 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -15,12 +16,12 @@ help: ## list the targets
 
 .PHONY: build
 build: ## compile the static binary bin/sts-webhook
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/sts-webhook .
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X sts-mutating-webhook/internal/app.version=$(VERSION)" -o bin/sts-webhook .
 
 .PHONY: image
 image: ## build sts-webhook:latest with a container engine
 	@docker info >/dev/null 2>&1 || { echo "make image: no container engine answers to docker; make image-archive needs none" >&2; exit 1; }
-	docker build --tag sts-webhook:latest .
+	docker build --build-arg VERSION=$(VERSION) --tag sts-webhook:latest .
 
 .PHONY: image-archive
 image-archive: ## write the same image to bin/sts-webhook.tar ("docker save" format), without an engine

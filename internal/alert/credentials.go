@@ -35,13 +35,24 @@ type credentials struct {
 	query  secret // the URL's query without timestamp and sign; holds the token
 	base   string // the URL without its query
 	token  secret
-	secret secret // empty: the robot does not check signatures
+	secret secret // empty: calls are not signed
+
+	signature secret // of the call that is being made
 }
 
-// readCredentials reads both files anew. errOff means that the URL file is
+// signed tells whether calls are signed.
+func (c credentials) signed() bool { return c.secret.reveal() != "" }
+
+// isDingTalk tells whether the address is DingTalk's own, not a relay's.
+func (c credentials) isDingTalk() bool {
+	host, _, _ := strings.Cut(c.host, ":")
+	return host == "dingtalk.com" || strings.HasSuffix(host, ".dingtalk.com")
+}
+
+// readCredentials reads the files anew. errOff means that the URL file is
 // missing or empty; any other error names the file and never its content.
-func readCredentials(urlFile, secretFile string, allowHTTP bool) (credentials, error) {
-	address, err := readTrimmed(urlFile)
+func readCredentials(f files, allowHTTP bool) (credentials, error) {
+	address, err := readTrimmed(f.url)
 	if err != nil {
 		return credentials{}, err
 	}
@@ -50,9 +61,9 @@ func readCredentials(urlFile, secretFile string, allowHTTP bool) (credentials, e
 	}
 	c, err := parseRobot(address, allowHTTP)
 	if err != nil {
-		return credentials{}, fmt.Errorf("parse robot URL in %s: %w", urlFile, err)
+		return credentials{}, fmt.Errorf("parse robot URL in %s: %w", f.url, err)
 	}
-	key, err := readTrimmed(secretFile)
+	key, err := readTrimmed(f.secret)
 	if err != nil {
 		return credentials{}, err
 	}
@@ -115,15 +126,15 @@ func parseRobot(text string, allowHTTP bool) (credentials, error) {
 	}, nil
 }
 
-// requestURL returns the address of one call, signed for now.
-func (c credentials) requestURL(now time.Time) string {
-	target := c.base + "?" + c.query.reveal()
-	key := c.secret.reveal()
-	if key == "" {
-		return target
+// requestURL returns the address of one call, signed for now, and the signature in it.
+func (c credentials) requestURL(now time.Time) (address, signature string) {
+	address = c.base + "?" + c.query.reveal()
+	if !c.signed() {
+		return address, ""
 	}
 	ms := now.UnixMilli()
-	return target + "&timestamp=" + strconv.FormatInt(ms, 10) + "&sign=" + url.QueryEscape(sign(ms, key))
+	signature = sign(ms, c.secret.reveal())
+	return address + "&timestamp=" + strconv.FormatInt(ms, 10) + "&sign=" + url.QueryEscape(signature), signature
 }
 
 // sign returns base64(HMAC-SHA256(key, "<ms>\n<key>")), not yet URL-encoded, as
@@ -134,9 +145,12 @@ func sign(ms int64, key string) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// hide removes the credentials from a text of someone else, in every form in
-// which a URL may carry them.
+// hide removes the credentials and the signature of the call from a text of someone
+// else, in every form in which a URL may carry them.
 func (c credentials) hide(text string) string {
-	token, key := c.token.reveal(), c.secret.reveal()
-	return scrub(text, c.query.reveal(), token, url.QueryEscape(token), url.PathEscape(token), key, url.QueryEscape(key))
+	hidden := []string{c.query.reveal()}
+	for _, s := range []secret{c.token, c.secret, c.signature} {
+		hidden = append(hidden, s.reveal(), url.QueryEscape(s.reveal()), url.PathEscape(s.reveal()))
+	}
+	return scrub(text, hidden...)
 }

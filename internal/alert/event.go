@@ -2,13 +2,14 @@ package alert
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
 // Kind is the group an event belongs to; --alert-on selects groups.
 type Kind string
 
-// The kinds of events, in the order in which a digest shows them.
+// The kinds of events.
 const (
 	Trust       Kind = "trust"       // the API server's trust in our certificate was lost or regained
 	Certificate Kind = "certificate" // a step or a repair of the CA, the leaf or the caBundle
@@ -18,7 +19,7 @@ const (
 	Lifecycle   Kind = "lifecycle"   // a replica of the webhook started or stops
 )
 
-// Kinds are all kinds, in the order in which a digest shows them.
+// Kinds are all kinds.
 var Kinds = []Kind{Trust, Certificate, Clock, Denied, Placed, Lifecycle}
 
 // DefaultAlertOn is what is reported unless --alert-on says otherwise.
@@ -28,59 +29,105 @@ var DefaultAlertOn = []Kind{Denied, Certificate, Trust, Clock, Placed}
 // an annotation. They are copied, so an event never keeps a request's body alive.
 type Event struct {
 	Kind        Kind
-	Reason      string // a machine word: Placed, InvalidAnnotation, CARotated, TrustLost, ClockSkew, Started ...
+	Reason      string // one of Reasons; others are shown with Details.Text
 	Namespace   string // empty for an event of the webhook itself
 	StatefulSet string // empty when unknown
 	Ordinal     int32  // Placed only
 	Key, Value  string // Placed only: the node selector that was set
-	Message     string // Denied: what to do; others: the detail. May be empty
+	Details     Details
 }
 
-// Bounds of an event's texts in bytes. Kubernetes allows 253 for a name, 317 for
-// a label key and 63 for a label value; a message is what one reads on a phone.
+// Details are the parameters of a reason, from which a message is written; all may
+// be zero. Two denials with equal reasons and equal details are the same mistake.
+type Details struct {
+	Code         string // Denied: what is wrong with the annotation; one of Codes
+	Field, Value string // Denied: the field that is wrong and what it holds
+	Object       string // the object that was written, repaired or refused
+	Cause        string // one of Causes
+	Manager      string // the field manager that changed Object last
+	Count        int    // of repairs
+	CA           string // start of the CA's fingerprint
+	// CAEnds and CertificateEnds are when the CA and the serving certificate expire.
+	CAEnds, CertificateEnds time.Time
+	Skew                    time.Duration // how far the node's clock is ahead
+	Text                    string        // words of a library or of the API server
+}
+
+// Bounds of an event's texts in bytes. A pod of a StatefulSet carries its name as a
+// label value, which has at most 63 bytes, so a longer name cannot be that of a
+// StatefulSet. Kubernetes allows 317 for a label key.
 const (
-	maxNameBytes    = 253
-	maxKeyBytes     = 317
-	maxMessageBytes = 600
+	maxNameBytes   = 63
+	maxKeyBytes    = 317
+	maxValueBytes  = 63
+	maxDetailBytes = 200
 )
 
-// lineKey is what makes two events the same line of a digest. Key and Value are
-// set for Placed alone, so that other events merge by reason and StatefulSet.
+// lineKey is what makes two events the same news.
 type lineKey struct {
 	kind                   Kind
 	reason                 string
 	namespace, statefulSet string
-	key, value             string
+	key, value             string // Placed only
+	details                Details
 }
 
-// own tells whether the line is about the webhook itself, not about a tenant's pods.
-func (k lineKey) own() bool { return k.namespace == "" && k.kind != Denied && k.kind != Placed }
-
-// keyOf cuts the event's texts to their bounds and returns the line it belongs to.
-// It allocates nothing: the strings still point into the event.
+// keyOf cuts the event's texts to their bounds. It allocates nothing: the strings
+// still point into the event.
 func keyOf(e Event) lineKey {
-	k := lineKey{
-		kind:        e.Kind,
-		reason:      cut(e.Reason, maxNameBytes),
-		namespace:   cut(e.Namespace, maxNameBytes),
-		statefulSet: cut(e.StatefulSet, maxNameBytes),
-	}
+	k := lineKey{kind: e.Kind, reason: cut(e.Reason, maxNameBytes), namespace: e.Namespace, statefulSet: e.StatefulSet}
 	if e.Kind == Placed {
-		k.key, k.value = cut(e.Key, maxKeyBytes), cut(e.Value, maxNameBytes)
+		k.key, k.value = cut(e.Key, maxKeyBytes), cut(e.Value, maxValueBytes)
+		return k
 	}
+	k.details = e.Details.each(func(text string) string { return cut(text, maxDetailBytes) })
 	return k
+}
+
+// each returns the details with f applied to every text.
+func (d Details) each(f func(string) string) Details {
+	d.Code, d.Field, d.Value, d.Object = f(d.Code), f(d.Field), f(d.Value), f(d.Object)
+	d.Cause, d.Manager, d.CA, d.Text = f(d.Cause), f(d.Manager), f(d.CA), f(d.Text)
+	return d
 }
 
 // clone copies the key's strings, so that the caller's memory can be freed.
 func (k lineKey) clone() lineKey {
-	return lineKey{
-		kind:        Kind(strings.Clone(string(k.kind))),
-		reason:      strings.Clone(k.reason),
-		namespace:   strings.Clone(k.namespace),
-		statefulSet: strings.Clone(k.statefulSet),
-		key:         strings.Clone(k.key),
-		value:       strings.Clone(k.value),
+	k.kind, k.reason = Kind(strings.Clone(string(k.kind))), strings.Clone(k.reason)
+	k.namespace, k.statefulSet = strings.Clone(k.namespace), strings.Clone(k.statefulSet)
+	k.key, k.value = strings.Clone(k.key), strings.Clone(k.value)
+	k.details = k.details.each(strings.Clone)
+	return k
+}
+
+// possible tells whether the event's names can be those of objects that exist. Names
+// are checked here because a pod is stored only after its admission: whoever may
+// create pods could otherwise write to the group by them.
+func (e Event) possible() bool {
+	if e.Kind != Denied && e.Kind != Placed {
+		return true
 	}
+	return possibleName(e.Namespace) && (e.StatefulSet == "" || possibleName(e.StatefulSet))
+}
+
+// possibleName is RFC 1123's rule for names, with the length of a label value.
+func possibleName(name string) bool {
+	if name == "" || len(name) > maxNameBytes {
+		return false
+	}
+	before := byte('.')
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		case c == '-' && before != '.':
+		case c == '.' && before != '.' && before != '-':
+		default:
+			return false
+		}
+		before = c
+	}
+	return before != '-' && before != '.'
 }
 
 // cut returns at most limit bytes of s, never splitting a rune.

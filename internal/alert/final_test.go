@@ -9,18 +9,22 @@ import (
 	"sts-mutating-webhook/internal/alert/dingtalktest"
 )
 
-func TestTheLastDigestTellsWhatWaits(t *testing.T) {
+func TestTheLastMessageTellsWhatWaits(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.start()
 		n.Notify(placed("web", 0, "node1"))
-		n.Notify(Event{Kind: Lifecycle, Reason: "Stopping"})
+		n.Notify(Event{Kind: Lifecycle, Reason: Stopping})
+		w.pass(time.Minute + 2*time.Second)
+		n.Notify(placed("web", 1, "node2"))
+		n.Notify(denied("db"))
+		n.Notify(Event{Kind: Lifecycle, Reason: Stopping}) // a repeat
 		n.end()
 		texts := w.texts()
-		if len(texts) != 1 || !strings.Contains(texts[0], "web-0 ->") || !strings.Contains(texts[0], "Stopping") {
-			t.Errorf("messages %q, want one with both events", texts)
+		if len(texts) != 4 || !strings.Contains(texts[2], "refuses") || !strings.Contains(texts[3], "web 1 →") {
+			t.Errorf("messages %q, want two, then what waited at the end, the refusal first", texts)
 		}
 		n.Notify(denied("web")) // safe, and admitted to be lost
-		n.expect(t, map[string]float64{"sent_total": 1, "dropped_total": 1, "queue_length": 0})
+		n.expect(t, map[string]float64{"sent_total": 4, "dropped_total": 1, "queue_length": 0})
 	})
 }
 
@@ -55,6 +59,7 @@ func TestTheEndComesWithinThreeSeconds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				n := w.start()
+				w.pass(rateWindow) // a young process has no last message
 				w.robot.Behave(c.behaviour)
 				n.Notify(denied("web"))
 				w.pass(c.after)
@@ -76,7 +81,7 @@ func TestTheEndComesWithinThreeSeconds(t *testing.T) {
 	}
 }
 
-func TestTheLastDigestIsTriedWhilePausedForTroubleThatMayBeOver(t *testing.T) {
+func TestTheLastMessageIsTriedWhilePausedForTroubleThatMayBeOver(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.start()
 		w.robot.Behave(dingtalktest.Errcode(310000))
@@ -105,11 +110,11 @@ func TestACallInFlightAtTheEndIsNotRepeated(t *testing.T) {
 	})
 }
 
-func TestTheLastDigestSaysHowMuchItLeavesOut(t *testing.T) {
+func TestTheLastMessageSaysHowMuchItLeavesOut(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.start()
-		const events = 1000
-		for i := range events {
+		w.pass(rateWindow)
+		for i := range maxDenialsPerNamespace {
 			n.Notify(denied(fmt.Sprintf("set-%04d", i)))
 		}
 		n.end()
@@ -117,10 +122,29 @@ func TestTheLastDigestSaysHowMuchItLeavesOut(t *testing.T) {
 		if len(texts) != 1 {
 			t.Fatalf("%d messages, want one", len(texts))
 		}
-		told := strings.Count(texts[0], "InvalidAnnotation")
-		if want := fmt.Sprintf("%d more events are left out", events-told); told < 100 || !strings.Contains(texts[0], want) {
-			t.Errorf("%d told, want %q in the message", told, want)
+		const left = maxDenialsPerNamespace - maxBatchLines
+		if want := fmt.Sprintf("%d more could not be sent", left); !strings.Contains(texts[0], want) {
+			t.Errorf("%s\nwant %q in the message", texts[0], want)
 		}
-		n.expect(t, map[string]float64{"dropped_total": float64(events - told)})
+		n.expect(t, map[string]float64{"dropped_total": left})
+	})
+}
+
+func TestAtTheEndTheShareIsKept(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.options.AlertRate = defaultAlertRate
+		n := w.start()
+		w.pass(20 * time.Second)
+		n.Notify(denied("web")) // takes the one call that a new process has
+		w.pass(defaultWindow)
+		n.Notify(denied("db"))
+		n.end()
+		if got := len(w.texts()); got != 1 {
+			t.Errorf("%d messages, want one", got)
+		}
+		n.expect(t, map[string]float64{"dropped_total": 1})
+		if w.logs.count("the share of the robot's messages is used up") != 1 {
+			t.Errorf("the loss was not explained:\n%s", w.logs)
+		}
 	})
 }

@@ -11,41 +11,47 @@ import (
 	"sts-mutating-webhook/internal/alert/dingtalktest"
 )
 
+// space returns the denial of a StatefulSet in one of many namespaces.
+func space(i int) Event {
+	e := denied("web")
+	e.Namespace = fmt.Sprintf("space-%06d", i)
+	return e
+}
+
 func TestAFloodIsBoundedAndItsDropsAreReported(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.start()
-		w.robot.Behave(dingtalktest.Hang) // the worst case: one batch is stuck while the next fills
+		w.robot.Behave(dingtalktest.Hang) // the worst case: one batch is stuck while the queue fills
 		n.Notify(denied("first"))
 		w.pass(defaultWindow + time.Second)
 		before := heap()
 		const flood = 100_000
-		detail := strings.Repeat("x", maxMessageBytes)
+		detail := strings.Repeat("x", maxDetailBytes)
 		for i := range flood {
-			e := denied(fmt.Sprintf("set-%06d", i))
-			e.Message = detail + fmt.Sprint(i)
+			e := space(i)
+			e.Details.Field, e.Details.Text = detail+fmt.Sprint(i), detail+fmt.Sprint(i)
 			n.Notify(e)
 		}
-		n.Notify(Event{Kind: Trust, Reason: "TrustLost"})
+		n.Notify(trust(TrustLost))
 		grown := heap() - before
 		t.Logf("%d distinct events: %d KiB", flood, grown>>10)
 		if grown > 8<<20 {
 			t.Errorf("memory grew by %d bytes, want at most 8 MiB", grown)
 		}
-		n.expect(t, map[string]float64{"queue_length": 1 + defaultMaxLines + 1, "dropped_total": flood - defaultMaxLines})
+		n.expect(t, map[string]float64{"queue_length": defaultMaxLines + 1, "dropped_total": flood - defaultMaxLines + 1})
 		w.robot.Behave(dingtalktest.OK)
 		w.pass(20 * time.Minute)
 		texts := w.texts()
-		all := strings.Join(texts, "\n")
-		if got := strings.Count(all, fmt.Sprintf("%d events were dropped", flood-defaultMaxLines)); got != 1 {
+		if got := strings.Count(w.told(), fmt.Sprintf("%d were dropped", flood-defaultMaxLines+1)); got != 1 {
 			t.Errorf("the drops were reported %d times, want once, in %d messages", got, len(texts))
 		}
-		if !strings.Contains(texts[0], "TrustLost") {
+		if !strings.Contains(texts[0], "does not trust") {
 			t.Errorf("the first message lacks the loss of trust, which came last")
 		}
-		if got := strings.Count(all, "- shop/set-"); got != defaultMaxLines {
-			t.Errorf("%d of the flood were told, want the %d that had room", got, defaultMaxLines)
+		if got := strings.Count(w.told(), "- space-"); got != defaultMaxLines-1 {
+			t.Errorf("%d of the flood were told, want the %d that had room", got, defaultMaxLines-1)
 		}
-		n.expect(t, map[string]float64{"queue_length": 0, "dropped_total": flood - defaultMaxLines})
+		n.expect(t, map[string]float64{"queue_length": 0, "dropped_total": flood - defaultMaxLines + 1})
 	})
 }
 
@@ -60,7 +66,7 @@ func TestAFloodOfOrdinalsIsBounded(t *testing.T) {
 		if got := len(w.placedSum()); got != 1000 {
 			t.Errorf("%d pods told, want 1000", got)
 		}
-		if !strings.Contains(w.texts()[0], "500 events were dropped") {
+		if !strings.Contains(w.texts()[0], "500 were dropped") {
 			t.Errorf("message %q lacks the drops", w.texts()[0])
 		}
 		n.expect(t, map[string]float64{"dropped_total": 500})
@@ -79,29 +85,25 @@ func TestScatteredOrdinalsAreSplitOverMessages(t *testing.T) {
 			want[fmt.Sprintf("shop/web-%d", ordinal)] = true
 			n.Notify(placed("web", ordinal, "node1"))
 		}
-		for i := range 1000 {
-			n.Notify(denied(fmt.Sprintf("set-%04d-%s", i, strings.Repeat("y", 200))))
-		}
 		w.pass(10 * time.Minute)
 		if got := len(w.placedSum()); got != len(want) {
 			t.Errorf("%d pods told, want %d", got, len(want))
 		}
-		told := 0
 		for i, m := range w.robot.Messages() {
-			told += strings.Count(m.Text, "InvalidAnnotation")
-			if last := i == len(w.robot.Messages())-1; strings.Contains(m.Text, "more events follow") == last {
+			if last := i == len(w.robot.Messages())-1; strings.Contains(m.Text, "more will follow") == last {
 				t.Errorf("message %d of %d announces a next one: %v", i+1, len(w.robot.Messages()), !last)
 			}
-		}
-		if told != 1000 {
-			t.Errorf("%d denials told, want 1000", told)
 		}
 		n.expect(t, map[string]float64{"dropped_total": 0})
 		t.Logf("%d messages", len(w.robot.Messages()))
 	})
 }
 
-func TestASingleLineAlwaysFits(t *testing.T) {
+// TestEveryMessageFits fills messages with the worst texts that the bounds allow.
+func TestEveryMessageFits(t *testing.T) {
+	worst := strings.Repeat("&", 1000)
+	details := Details{Code: worst, Field: worst, Value: worst, Object: worst, Cause: worst, Manager: worst, CA: worst, Text: worst}
+	now := time.Now()
 	for _, language := range []string{languageZh, languageEn} {
 		for _, messageType := range []string{typeMarkdown, typeText} {
 			o := Options{Language: language, MessageType: messageType, ClusterName: strings.Repeat("@", maxClusterName), Replica: strings.Repeat("_", 253)}
@@ -112,31 +114,46 @@ func TestASingleLineAlwaysFits(t *testing.T) {
 			if err := o.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			r, err := newRenderer(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			worst := strings.Repeat("&", 1000)
-			l := newLedger(10, 100_000)
-			for i := range int32(maxRunsPerLine * minRun * 2) { // runs of minRun with odd steps, ten digits each
-				ordinal := 2_000_000_000 + i/minRun*100_000 + i%minRun*10_001
-				l.add(Event{Kind: Placed, Reason: worst, Namespace: worst, StatefulSet: worst, Key: worst, Value: worst, Message: worst, Ordinal: ordinal}, time.Now())
-			}
-			l.add(Event{Kind: Denied, Reason: worst, Namespace: worst, StatefulSet: worst, Message: worst}, time.Now())
-			for len(l.lines) > 0 {
-				d, err := r.fit(l, shortBodyBytes, false)
-				if err != nil {
-					t.Fatal(err)
+			r := newRenderer(o)
+			q := newQueue(limits{lines: 100, ordinals: 100_000})
+			for set := range 30 {
+				name := fmt.Sprintf("%060d", set)
+				q.add(Event{Kind: Certificate, Reason: worst[:60] + name, Details: details}, now)
+				q.add(Event{Kind: Denied, Reason: worst, Namespace: name, StatefulSet: name, Details: details}, now)
+				for i := range int32(100) { // runs of minRun with odd steps, ten digits each
+					ordinal := 2_000_000_000 + i/minRun*100_000 + i%minRun*10_001
+					q.add(Event{Kind: Placed, Reason: worst, Namespace: name, StatefulSet: name, Key: worst, Value: worst, Ordinal: ordinal}, now)
 				}
-				if len(d.body) > maxBodyBytes {
-					t.Fatalf("%s %s: a body of %d bytes", language, messageType, len(d.body))
-				}
-				for _, c := range d.choices {
-					l.remove(c.key, c.ordinals)
+			}
+			for c := own; c < categories; c++ {
+				for q.events(c) > 0 {
+					b := q.pick(c, now, true)
+					body, err := r.message(&b, now)
+					if err != nil || len(b.entries) == 0 {
+						t.Fatalf("error %v, %d lines", err, len(b.entries))
+					}
+					if len(body) > maxBodyBytes {
+						t.Fatalf("%s %s: category %d: a body of %d bytes", language, messageType, c, len(body))
+					}
+					if got := lines(t, body); got > 20 {
+						t.Fatalf("%s %s: %d lines, want at most 20:\n%s", language, messageType, got, body)
+					}
+					q.settle(b, now, true)
 				}
 			}
 		}
 	}
+}
+
+// lines counts the lines of a message as a reader sees them.
+func lines(t *testing.T, body []byte) (n int) {
+	t.Helper()
+	for line := range strings.Lines(contentOf(t, body)) {
+		if strings.TrimSpace(line) != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func TestAnEventDoesNotKeepTheRequestAlive(t *testing.T) {
@@ -148,7 +165,7 @@ func TestAnEventDoesNotKeepTheRequestAlive(t *testing.T) {
 	for i := range 20 {
 		body := strings.Repeat("x", 7<<20) + fmt.Sprint(i)
 		end := body[len(body)-4:]
-		n.Notify(Event{Kind: Denied, Reason: end, Namespace: end, StatefulSet: end, Message: body})
+		n.Notify(Event{Kind: Denied, Reason: end, Namespace: end, StatefulSet: end, Details: Details{Text: body, Field: end}})
 		n.Notify(Event{Kind: Placed, Reason: end, Namespace: end, StatefulSet: end, Key: end, Value: end})
 	}
 	if grown := heap() - before; grown > 1<<20 {

@@ -14,11 +14,11 @@ type metrics struct {
 	dropped     prometheus.Counter
 	suppressed  prometheus.Counter
 	queue       prometheus.GaugeFunc
-	pausedUntil prometheus.Gauge
+	pausedUntil prometheus.GaugeFunc
 	lastSuccess prometheus.Gauge
 }
 
-func newMetrics(queueLength func() float64) *metrics {
+func newMetrics(queueLength, pausedUntil func() float64) *metrics {
 	m := &metrics{
 		sent: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sts_webhook_alert_sent_total",
@@ -30,7 +30,7 @@ func newMetrics(queueLength func() float64) *metrics {
 		}, []string{"reason"}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sts_webhook_alert_dropped_total",
-			Help: "Events that were given up: no room, refused by DingTalk, or not sent before the process ended.",
+			Help: "Events that were given up: no room, an impossible name, refused by DingTalk, or not sent before the process ended.",
 		}),
 		suppressed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sts_webhook_alert_suppressed_total",
@@ -38,12 +38,12 @@ func newMetrics(queueLength func() float64) *metrics {
 		}),
 		queue: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sts_webhook_alert_queue_length",
-			Help: "Merged lines that wait to be told.",
+			Help: "Merged lines that wait to be told, over all robots.",
 		}, queueLength),
-		pausedUntil: prometheus.NewGauge(prometheus.GaugeOpts{
+		pausedUntil: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sts_webhook_alert_paused_until_timestamp_seconds",
-			Help: "Unix time until which nothing is sent after a failure; 0 while not paused.",
-		}),
+			Help: "Unix time until which nothing is sent after a failure, the latest of the robots; 0 while none pauses.",
+		}, pausedUntil),
 		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sts_webhook_alert_last_success_timestamp_seconds",
 			Help: "Unix time at which DingTalk accepted a message last; 0 if never.",

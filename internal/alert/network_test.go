@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -41,13 +42,20 @@ type pipeListener struct {
 	closed chan struct{} // closed by Close
 	once   sync.Once
 	delay  time.Duration // of each connection; set before the first
+	failed atomic.Pointer[error]
 }
+
+// failWith makes every connection from now on fail.
+func (l *pipeListener) failWith(err error) { l.failed.Store(&err) }
 
 func newPipeListener() *pipeListener {
 	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if err := l.failed.Load(); err != nil {
+		return nil, *err
+	}
 	client, server := net.Pipe()
 	time.Sleep(l.delay)
 	select {

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +24,7 @@ func TestEventsOfAWindowBecomeOneMessage(t *testing.T) {
 		n.expect(t, map[string]float64{"queue_length": 1})
 		w.pass(time.Millisecond)
 		texts := w.texts()
-		if len(texts) != 1 || !strings.Contains(texts[0], "shop/web-0, 2, 4 -> name=node1") {
+		if len(texts) != 1 || !strings.Contains(texts[0], "shop/web 0, 2, 4 → name=node1") {
 			t.Fatalf("messages %q, logs %s", texts, w.logs)
 		}
 		n.expect(t, map[string]float64{"sent_total": 1, "queue_length": 0, "dropped_total": 0,
@@ -37,34 +36,34 @@ func TestTheSameThingIsNotToldAgainForTenMinutes(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.start()
 		n.Notify(denied("web"))
-		n.Notify(placed("web", 0, "node1"))
+		n.Notify(placed("db", 0, "node1"))
 		w.pass(time.Minute)
 		for range 9 { // every minute: a denial, an ordinal told already and a new one
 			n.Notify(denied("web"))
-			n.Notify(placed("web", 0, "node1"))
+			n.Notify(placed("db", 0, "node1"))
 			w.pass(time.Minute - defaultWindow)
 		}
-		if got := len(w.robot.Messages()); got != 1 {
-			t.Fatalf("%d messages, want 1: %q", got, w.texts())
+		if got := len(w.robot.Messages()); got != 2 {
+			t.Fatalf("%d messages, want the denial and the placement: %q", got, w.texts())
 		}
 		n.expect(t, map[string]float64{"suppressed_total": 18})
 
-		n.Notify(placed("web", 2, "node1")) // news, although its line was told
-		n.Notify(placed("web", 0, "node3")) // news: the same pod elsewhere
+		n.Notify(placed("db", 2, "node1")) // news, although its line was told
+		n.Notify(placed("db", 0, "node3")) // news: the same pod elsewhere
 		w.pass(10 * time.Second)
 		texts := w.texts()
-		if len(texts) != 2 || !strings.Contains(texts[1], "web-2 -> name=node1") || !strings.Contains(texts[1], "web-0 -> name=node3") {
-			t.Fatalf("messages %q, want the new ordinal and the new place in the second", texts)
+		if len(texts) != 3 || !strings.Contains(texts[2], "db 2 → name=node1") || !strings.Contains(texts[2], "db 0 → name=node3") {
+			t.Fatalf("messages %q, want the new ordinal and the new place in the third", texts)
 		}
 
 		w.pass(10 * time.Minute)
 		n.Notify(denied("web"))
-		n.Notify(placed("web", 0, "node1"))
+		n.Notify(placed("db", 0, "node1"))
 		w.pass(10 * time.Second)
 		texts = w.texts()
-		if len(texts) != 3 || !strings.Contains(texts[2], "InvalidAnnotation, 9 more since the last report") ||
-			!strings.Contains(texts[2], "web-0 -> name=node1") {
-			t.Fatalf("messages %q, want everything again in the third, with the count of repeats", texts)
+		if len(texts) != 5 || !strings.Contains(texts[3], "shop/web (9 more times since it was last reported)") ||
+			!strings.Contains(texts[4], "db 0 → name=node1") {
+			t.Fatalf("messages %q, want everything again, with the count of repeats", texts)
 		}
 	})
 }
@@ -73,11 +72,11 @@ func TestOnlySelectedKindsAreReported(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.options.AlertOn = nil
 		n := w.start()
-		n.Notify(Event{Kind: Lifecycle, Reason: "Started"})
+		n.Notify(Event{Kind: Lifecycle, Reason: Started})
 		n.Notify(Event{Kind: "other", Reason: "Other"})
-		n.Notify(Event{Kind: Clock, Reason: "ClockSkew"})
+		n.Notify(Event{Kind: Clock, Reason: ClockSkew})
 		w.pass(time.Minute)
-		if texts := w.texts(); len(texts) != 1 || strings.Contains(texts[0], "Started") || !strings.Contains(texts[0], "ClockSkew") {
+		if texts := w.texts(); len(texts) != 1 || strings.Contains(texts[0], "started") || !strings.Contains(texts[0], "clock") {
 			t.Fatalf("messages %q, want the clock alone", texts)
 		}
 	})
@@ -106,7 +105,7 @@ func TestThrottledNotifierIsSilentForTenMinutesAndLosesNothing(t *testing.T) {
 			}
 			w.pass(time.Second)
 			texts := w.texts()
-			if len(texts) != 1 || !strings.Contains(texts[0], "web-0..99 -> name=node1") {
+			if len(texts) != 1 || !strings.Contains(texts[0], "web 0–99 → name=node1") {
 				t.Fatalf("errcode %d: messages after the penalty %q, want one with all ordinals", code, texts)
 			}
 			n.expect(t, map[string]float64{"paused_until_timestamp_seconds": 0, "dropped_total": 0, "queue_length": 0})
@@ -216,7 +215,7 @@ func TestCredentialsAppearChangeAndDisappearWithoutRestart(t *testing.T) {
 		n.Notify(placed("web", 3, "node1"))
 		w.pass(time.Minute)
 		if first, second := before.Messages(), other.Messages(); len(first) != 1 || len(second) != 1 ||
-			!strings.Contains(first[0].Text, "web-1 ->") || !strings.Contains(second[0].Text, "web-2 ->") {
+			!strings.Contains(first[0].Text, "web 1 →") || !strings.Contains(second[0].Text, "web 2 →") {
 			t.Errorf("the robots got %v and %v, want web-1 and web-2", first, second)
 		}
 		if got := w.logs.count(`"alerts are off"`); got != 2 {
@@ -227,20 +226,13 @@ func TestCredentialsAppearChangeAndDisappearWithoutRestart(t *testing.T) {
 
 func TestAFaultInTheNotifierIsSurvived(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		var faulty atomic.Bool
-		w.options.Replicas = func() int {
-			if faulty.Load() {
-				panic("no replicas")
-			}
-			return 1
-		}
+		w.options.Random = func() float64 { panic("no luck") } // asked after a failed call
 		n := w.start()
-		w.pass(time.Second)
-		faulty.Store(true)
+		w.robot.Behave(dingtalktest.Status(500))
 		n.Notify(denied("web"))
 		w.pass(time.Minute)
-		faulty.Store(false)
 		n.expect(t, map[string]float64{`failed_total{reason="bug"}`: 1, "dropped_total": 1})
+		w.robot.Behave(dingtalktest.OK)
 		n.Notify(denied("web"))
 		w.pass(time.Minute)
 		n.expect(t, map[string]float64{"sent_total": 1})

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"time"
+	_ "time/tzdata" // the image has no zones of its own
 	"unicode/utf8"
 
 	"github.com/go-logr/logr"
@@ -15,8 +16,9 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Where the optional Secret sts-webhook-dingtalk is mounted.
+// Where the optional Secret sts-webhook-dingtalk is mounted, and those of further robots.
 const (
+	DefaultRobotsDir  = "/etc/sts-webhook/robots"
 	DefaultURLFile    = "/etc/sts-webhook/dingtalk/url"
 	DefaultSecretFile = "/etc/sts-webhook/dingtalk/secret"
 )
@@ -32,6 +34,11 @@ type Options struct {
 	// additional signature; empty means DefaultSecretFile. It is read at each
 	// call. Missing or empty means that calls are not signed.
 	SecretFile string
+	// RobotsDir (--dingtalk-robots-dir) holds a directory for each further robot, with
+	// the files url, secret and namespaces (one a line: the robot hears of these alone,
+	// and not of the webhook's own trouble; without the file it hears of everything).
+	// Empty means DefaultRobotsDir; it need not exist, and is looked at every 10 s.
+	RobotsDir string
 	// MessageType (--dingtalk-message-type) is markdown or text; empty means markdown.
 	MessageType string
 	// Language (--alert-language) of the messages is zh or en; empty means zh.
@@ -42,7 +49,7 @@ type Options struct {
 	// Replica is this process's name in the messages, the pod's name; empty leaves it out.
 	Replica string
 	// AtMobiles (--dingtalk-at-mobiles) and AtUserIDs (--dingtalk-at-user-ids) are
-	// called by every message, AtAll (--dingtalk-at-all) calls the whole group.
+	// called by every message about trouble, AtAll (--dingtalk-at-all) calls the whole group.
 	// At most 50 each.
 	AtMobiles, AtUserIDs []string
 	AtAll                bool
@@ -54,16 +61,19 @@ type Options struct {
 	// RepeatAfter (--alert-repeat-after) is how long the same thing is not told
 	// again but only counted, 1 min to 24 h; 0 means 10 min.
 	RepeatAfter time.Duration
-	// Replicas returns how many processes share the robot's 20 messages a minute.
-	// It is called before each message and must not block; nil or less than 1
-	// counts as 1.
-	Replicas func() int
+	// AlertRate (--alert-rate) is how many calls this process makes to a robot within
+	// 63 s, 1 to 20; 0 means 4, so that five processes together stay within DingTalk's
+	// 20 messages a minute.
+	AlertRate int
+	// Timezone (--alert-timezone) is the IANA name of the time zone of the messages;
+	// empty means Asia/Shanghai. The zones are part of the program.
+	Timezone string
 	// AllowHTTP (--dingtalk-allow-http) permits http:// addresses: tests and private relays.
 	AllowHTTP bool
 
-	// MaxLines bounds the merged lines that wait (0 means 2000) and MaxOrdinals the
-	// placed ordinals (0 means 100000). Both bound the memory of the queue, of the
-	// batch being sent and of what was told, each on its own.
+	// MaxLines bounds the lines of refusals that wait, those of placements, and those
+	// that are remembered, each (0 means 2000); MaxOrdinals the placed ordinals that wait,
+	// and those that are remembered, each (0 means 100000). All hold for one robot.
 	MaxLines, MaxOrdinals int
 
 	// Clock, nil means the system's, is asked for every moment and every wait.
@@ -83,7 +93,7 @@ type Options struct {
 const (
 	defaultWindow      = 5 * time.Second
 	defaultRepeatAfter = 10 * time.Minute
-	throttlePause      = 10 * time.Minute // DingTalk's penalty
+	throttlePause      = 10 * time.Minute // DingTalk's penalty; a ban of the address lasts 5
 	troublePause       = time.Minute      // after the attempts of a message are used up, or a wrong setting
 	finalBudget        = 3 * time.Second  // for the message in flight and the last one, once ctx ended
 	maxAttempts        = 4
@@ -91,6 +101,8 @@ const (
 
 	defaultMaxLines    = 2000
 	defaultMaxOrdinals = 100_000
+	defaultAlertRate   = 4
+	defaultTimezone    = "Asia/Shanghai"
 	maxPeople          = 50
 	maxClusterName     = 64
 )
@@ -102,7 +114,7 @@ var (
 
 // Validate returns every mistake at once: the flag, the value and the bound.
 func (o Options) Validate() error {
-	var wrong []error
+	wrong := o.secretsAsFiles()
 	bad := func(flag string, value any, bound string) {
 		wrong = append(wrong, fmt.Errorf("--%s=%v: must be %s", flag, value, bound))
 	}
@@ -120,28 +132,62 @@ func (o Options) Validate() error {
 			bad("alert-on", kind, fmt.Sprintf("one of %v", Kinds))
 		}
 	}
-	people := func(flag string, names []string, form *regexp.Regexp, bound string) {
-		if len(names) > maxPeople {
-			bad(flag, fmt.Sprintf("(%d entries)", len(names)), fmt.Sprintf("at most %d entries", maxPeople))
+	for _, p := range []struct {
+		flag  string
+		names []string
+		form  *regexp.Regexp
+		bound string
+	}{
+		{"dingtalk-at-mobiles", o.AtMobiles, mobile, "5 to 20 digits, optionally with + and -"},
+		{"dingtalk-at-user-ids", o.AtUserIDs, userID, "1 to 64 characters without spaces and @"},
+	} {
+		if len(p.names) > maxPeople {
+			bad(p.flag, fmt.Sprintf("(%d entries)", len(p.names)), fmt.Sprintf("at most %d entries", maxPeople))
 		}
-		for _, name := range names {
-			if !form.MatchString(name) {
-				bad(flag, name, bound)
+		for _, name := range p.names {
+			if !p.form.MatchString(name) {
+				bad(p.flag, name, p.bound)
 			}
 		}
 	}
-	people("dingtalk-at-mobiles", o.AtMobiles, mobile, "5 to 20 digits, optionally with + and -")
-	people("dingtalk-at-user-ids", o.AtUserIDs, userID, "1 to 64 characters without spaces and @")
 	if o.Window != 0 && (o.Window < time.Second || o.Window > 10*time.Minute) {
 		bad("alert-window", o.Window, "from 1s to 10m")
 	}
 	if o.RepeatAfter != 0 && (o.RepeatAfter < time.Minute || o.RepeatAfter > 24*time.Hour) {
 		bad("alert-repeat-after", o.RepeatAfter, "from 1m to 24h")
 	}
+	if o.AlertRate < 0 || o.AlertRate > robotLimit {
+		bad("alert-rate", o.AlertRate, fmt.Sprintf("from 1 to %d", robotLimit))
+	}
+	if _, err := time.LoadLocation(o.Timezone); err != nil {
+		bad("alert-timezone", o.Timezone, "the IANA name of a time zone, such as Asia/Shanghai or UTC")
+	}
 	if o.MaxLines < 0 || o.MaxOrdinals < 0 {
 		wrong = append(wrong, fmt.Errorf("bounds of the queue: %d lines, %d ordinals: must not be negative", o.MaxLines, o.MaxOrdinals))
 	}
 	return errors.Join(wrong...)
+}
+
+// secretText is what a robot's settings show and a path does not: an address, a token, a
+// signing secret.
+var secretText = regexp.MustCompile(`://|^(SEC)?[0-9A-Za-z]{32,}$`)
+
+// LooksSecret tells whether a text may be a robot's address, token or signing secret, so
+// that it must not be repeated in an error.
+func LooksSecret(text string) bool { return secretText.MatchString(text) }
+
+// secretsAsFiles refuses a secret in place of the path of its file, without repeating it.
+func (o Options) secretsAsFiles() (wrong []error) {
+	for _, file := range []struct{ flag, name, what string }{
+		{"dingtalk-url-file", o.URLFile, "file that holds the address"},
+		{"dingtalk-secret-file", o.SecretFile, "file that holds the secret"},
+		{"dingtalk-robots-dir", o.RobotsDir, "directory"},
+	} {
+		if LooksSecret(file.name) {
+			wrong = append(wrong, fmt.Errorf("--%s: must be the path of a %s, not an address or a secret", file.flag, file.what))
+		}
+	}
+	return wrong
 }
 
 // withDefaults fills the zero values.
@@ -157,9 +203,9 @@ func (o Options) withDefaults() Options {
 	if len(o.AlertOn) == 0 {
 		o.AlertOn = DefaultAlertOn
 	}
-	if o.Replicas == nil {
-		o.Replicas = func() int { return 1 }
-	}
+	o.RobotsDir = cmp.Or(o.RobotsDir, DefaultRobotsDir)
+	o.AlertRate = cmp.Or(o.AlertRate, defaultAlertRate)
+	o.Timezone = cmp.Or(o.Timezone, defaultTimezone)
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}

@@ -88,7 +88,7 @@ func TestOptionsAreValidatedAllAtOnce(t *testing.T) {
 	wrong := Options{
 		MessageType: "html", Language: "de", ClusterName: strings.Repeat("é", 65), AlertOn: []Kind{Denied, "deny"},
 		AtMobiles: []string{"13800000000", "@138"}, AtUserIDs: append(slices.Repeat([]string{"u"}, 50), "a b"),
-		Window: time.Millisecond, RepeatAfter: 25 * time.Hour, MaxLines: -1,
+		Window: time.Millisecond, RepeatAfter: 25 * time.Hour, MaxLines: -1, AlertRate: 21, Timezone: "Moon/Crater",
 	}
 	err := wrong.Validate()
 	if err == nil {
@@ -104,14 +104,16 @@ func TestOptionsAreValidatedAllAtOnce(t *testing.T) {
 		"--dingtalk-at-user-ids=a b: must be 1 to 64 characters",
 		"--alert-window=1ms: must be from 1s to 10m",
 		"--alert-repeat-after=25h0m0s: must be from 1m to 24h",
+		"--alert-rate=21: must be from 1 to 20",
+		"--alert-timezone=Moon/Crater: must be the IANA name of a time zone",
 		"-1 lines",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}
 	}
-	if got := len(strings.Split(err.Error(), "\n")); got != 10 {
-		t.Errorf("%d mistakes, want 10:\n%v", got, err)
+	if got := len(strings.Split(err.Error(), "\n")); got != 12 {
+		t.Errorf("%d mistakes, want 12:\n%v", got, err)
 	}
 	if _, err := New(wrong); err == nil {
 		t.Error("New accepts what Validate refuses")
@@ -143,21 +145,5 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 	}
 	if _, err := New(Options{Registerer: registry}); err == nil {
 		t.Error("registering twice returned no error")
-	}
-}
-
-func TestHistoryForgetsAndStaysBounded(t *testing.T) {
-	now := time.Unix(1_700_000_000, 0)
-	h := newHistory(10*time.Minute, 100, 1000)
-	for i := range int32(10_000) {
-		h.record(keyOf(placed("web", 0, "node1")), []int32{i}, now)
-		h.record(keyOf(denied(fmt.Sprint(i))), nil, now)
-	}
-	if len(h.lines) != 100+ownReserve || h.ordinals != 1000 {
-		t.Errorf("%d lines and %d ordinals are remembered, want %d and 1000", len(h.lines), h.ordinals, 100+ownReserve)
-	}
-	h.forget(now.Add(10 * time.Minute))
-	if len(h.lines) != 0 || h.ordinals != 0 {
-		t.Errorf("%d lines and %d ordinals are remembered after the time, want none", len(h.lines), h.ordinals)
 	}
 }

@@ -1,17 +1,12 @@
 package alert
 
-import (
-	"maps"
-	"slices"
-)
-
 // run is an arithmetic progression of ordinals: From, From+Step, ... To.
 // A single ordinal has From == To and Step 0.
 type run struct {
 	From, To, Step int32
 }
 
-// minRun is the shortest progression worth writing as a range: "0..6 (even)"
+// minRun is the shortest progression worth writing as a range: "even 0–6"
 // is no shorter to read than "0, 2, 4".
 const minRun = 4
 
@@ -52,10 +47,5 @@ func (r run) length() int {
 	return int((r.To-r.From)/r.Step) + 1
 }
 
-// sorted returns the set's ordinals in ascending order.
-func sorted(set map[int32]struct{}) []int32 {
-	return slices.Sorted(maps.Keys(set))
-}
-
-// Even tells a template which parity a run of step 2 has.
+// Even tells which parity a run of step 2 has.
 func (r run) Even() bool { return r.From%2 == 0 }

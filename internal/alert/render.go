@@ -1,19 +1,11 @@
 package alert
 
 import (
-	"bytes"
 	"cmp"
-	"embed"
-	"fmt"
+	"strconv"
 	"strings"
-	"text/template"
+	"time"
 )
-
-// templateFiles hold one file per language. Each defines "title" and "body",
-// for both message types.
-//
-//go:embed zh.tmpl en.tmpl
-var templateFiles embed.FS
 
 // Message types and languages.
 const (
@@ -23,124 +15,185 @@ const (
 	languageEn   = "en"
 )
 
-// renderer turns lines into bodies of calls. It is pure: same lines, same bytes.
+// icons stand before the title, so that the list of chats tells what matters.
+var icons = map[severity]string{critical: "🔴 ", warning: "🟠 ", notice: "🟡 ", resolved: "🟢 "}
+
+// renderer writes batches as bodies of calls. It is pure: same batch and time, same bytes.
 type renderer struct {
-	templates   *template.Template
+	say         *phrases
 	messageType string
 	cluster     string
 	replica     string
 	at          at
+	zone        *time.Location
 }
 
-func newRenderer(o Options) (*renderer, error) {
-	templates, err := template.ParseFS(templateFiles, o.Language+".tmpl")
+// newRenderer takes options that were validated.
+func newRenderer(o Options) *renderer {
+	zone, err := time.LoadLocation(o.Timezone)
 	if err != nil {
-		return nil, fmt.Errorf("parse alert templates: %w", err)
+		zone = time.UTC
 	}
-	return &renderer{
-		templates:   templates,
-		messageType: o.MessageType,
-		cluster:     o.ClusterName,
-		replica:     o.Replica,
-		at:          at{Mobiles: o.AtMobiles, UserIDs: o.AtUserIDs, All: o.AtAll},
-	}, nil
+	r := &renderer{
+		say: &chinese, messageType: o.MessageType, cluster: o.ClusterName, replica: shortReplica(o.Replica), zone: zone,
+		at: at{Mobiles: o.AtMobiles, UserIDs: o.AtUserIDs, All: o.AtAll},
+	}
+	if o.Language == languageEn {
+		r.say = &english
+	}
+	return r
+}
+
+// shortReplica is the part of a pod's name that differs between replicas.
+func shortReplica(pod string) string { return pod[strings.LastIndexByte(pod, '-')+1:] }
+
+// message returns the body of one call. It may take ordinals out of the batch that the
+// message has no room for.
+func (r *renderer) message(b *batch, now time.Time) ([]byte, error) {
+	var p page
+	switch b.category {
+	case own:
+		p = r.ownPage(b, now)
+	case denials:
+		p = r.deniedPage(b)
+	default:
+		p = r.placedPage(b)
+	}
+	for _, remark := range []struct {
+		text  string
+		count int
+	}{{r.say.follow, b.follow}, {r.say.lost, b.lost}, {r.say.dropped, b.dropped}} {
+		if remark.count > 0 {
+			p.paragraph("", speak(remark.text, "{count}", itoa(remark.count)))
+		}
+	}
+	first, last := b.span()
+	p.parts = append(p.parts, part{lines: []string{r.footer(first, last, now)}, quote: true})
+	return r.encode(p)
+}
+
+// test returns the body of alert-test's message.
+func (r *renderer) test(signed bool, now time.Time) ([]byte, error) {
+	p := page{title: r.say.test}
+	p.paragraph("", r.say.testPlain)
+	if signed {
+		p.parts[0].lines[0] = r.say.testSigned
+	}
+	p.parts = append(p.parts, part{lines: []string{r.footer(now, now, now)}, quote: true})
+	return r.encode(p)
+}
+
+// span returns when the first and the last event of the batch happened.
+func (b *batch) span() (first, last time.Time) {
+	for _, e := range b.entries {
+		if first.IsZero() || e.first.Before(first) {
+			first = e.first
+		}
+		if e.last.After(last) {
+			last = e.last
+		}
+	}
+	return first, last
+}
+
+// footer is when, and which replica saw it.
+func (r *renderer) footer(first, last, now time.Time) string {
+	from, to := r.clock(first, now), r.clock(last, now)
+	if from != to {
+		from += "–" + to
+	}
+	from += " (" + r.offset(last) + ")"
+	if r.replica != "" {
+		from += " · " + speak(r.say.replica, "{replica}", r.escape(r.replica))
+	}
+	return from
+}
+
+// clock is the local time of t, with the date unless it is today.
+func (r *renderer) clock(t, now time.Time) string {
+	t, now = t.In(r.zone), now.In(r.zone)
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format("01-02 15:04:05")
+}
+
+// offset is the zone of t as a distance from UTC.
+func (r *renderer) offset(t time.Time) string {
+	_, seconds := t.In(r.zone).Zone()
+	sign, minutes := "+", seconds/60
+	if minutes < 0 {
+		sign, minutes = "-", -minutes
+	}
+	switch {
+	case minutes == 0:
+		return "UTC"
+	case minutes%60 == 0:
+		return "UTC" + sign + itoa(minutes/60)
+	}
+	return "UTC" + sign + itoa(minutes/60) + ":" + strconv.Itoa(100 + minutes%60)[1:]
 }
 
 // escape is the escaping of the message type.
 func (r *renderer) escape(s string) string {
-	if r.messageType == typeText {
-		return plain(s)
+	limit := len(s)
+	if s = plain(s); r.messageType == typeMarkdown {
+		s = escapeMarkdown(s)
 	}
-	return escapeMarkdown(s)
+	return cut(s, max(limit, maxDetailBytes)) // what replaces a sign is longer, and a body is bounded
 }
 
-// render returns the body of one call.
-func (r *renderer) render(p page) ([]byte, error) {
-	p.Cluster, p.Replica = r.escape(r.cluster), r.escape(r.replica)
-	p.Mobiles, p.Markdown = r.at.Mobiles, r.messageType == typeMarkdown
-	content, err := r.execute("body", p)
-	if err != nil {
-		return nil, err
+// text returns what there is to say about an entry's reason, of the entry's cause if
+// that is special.
+func (r *renderer) text(reason string, d Details) reasonText {
+	if t, special := r.say.reasons[reason+"/"+d.Cause]; special {
+		return t
 	}
-	// The title is no markdown: it stands in the list of chats and in notifications.
-	p.Cluster = plain(r.cluster)
-	title, err := r.execute("title", p)
-	if err != nil {
-		return nil, err
+	if t, known := r.say.reasons[reason]; known {
+		return t
 	}
-	return encode(r.messageType, title, content, r.at)
+	reason = r.escape(reason)
+	return reasonText{title: reason, line: reason + r.say.colon + "{text}", cause: "{text}"}
 }
 
-func (r *renderer) execute(name string, p page) (string, error) {
-	var out bytes.Buffer
-	if err := r.templates.ExecuteTemplate(&out, name, p); err != nil {
-		return "", fmt.Errorf("render alert: %w", err)
+// fill puts the entry's parameters into a text.
+func (r *renderer) fill(text string, e entry) string {
+	d, date := e.key.details, func(t time.Time) string { return t.In(r.zone).Format("2006-01-02 15:04") }
+	value := r.escape(short(d.Value))
+	cause := r.say.causes[d.Cause]
+	if cause == "" {
+		cause = r.escape(d.Cause)
 	}
-	return strings.TrimSpace(out.String()), nil
-}
-
-// digest is a rendered page and what it tells.
-type digest struct {
-	body    []byte
-	choices []choice
-	dropped int // the dropped events that it admits
-}
-
-// fit renders as many of the waiting lines, oldest first, as limit bytes hold;
-// the message says how many events are not in it. With last set, there will be
-// no later message for them.
-func (r *renderer) fit(waiting *ledger, limit int, last bool) (digest, error) {
-	lines := waiting.byAge()
-	total := waiting.events()
-	for n := atMost(lines, limit); ; {
-		p, choices := compose(lines[:n], r.escape)
-		p.Dropped = waiting.dropped
-		rest := total - countEvents(choices)
-		if last {
-			p.LeftOut = rest
-		} else {
-			p.Follow = rest
-		}
-		body, err := r.render(p)
-		if err != nil {
-			return digest{}, err
-		}
-		if len(body) <= limit || n <= 1 {
-			return digest{body: body, choices: choices, dropped: p.Dropped}, nil
-		}
-		// Lines differ in length: aim a little lower than the average says, and
-		// always at least one line lower.
-		n = max(1, min(n-1, n*limit/len(body)*19/20))
+	manager := r.escape(short(d.Manager))
+	if d.Manager == "unknown" {
+		manager = r.say.unknown
 	}
-}
-
-// atMost returns an upper bound of how many leading lines limit bytes can hold,
-// so that a long queue is not rendered in full to send its head.
-func atMost(lines []*line, limit int) int {
-	size := 0
-	for i, at := range lines {
-		k := at.key
-		size += len(k.reason) + len(k.namespace) + len(k.statefulSet) + len(k.key) + len(k.value) + len(at.message)
-		if size > limit {
-			return i + 1
-		}
+	direction := r.say.ahead
+	if d.Skew < 0 {
+		direction = r.say.behind
 	}
-	return len(lines)
-}
-
-// countEvents returns how many events the choices tell.
-func countEvents(choices []choice) (n int) {
-	for _, c := range choices {
-		n += c.events
-	}
-	return n
-}
-
-// byName orders the lines of a section for the reader.
-func byName(a, b pageLine) int {
-	return cmp.Or(
-		cmp.Compare(a.Namespace, b.Namespace),
-		cmp.Compare(a.StatefulSet, b.StatefulSet),
-		cmp.Compare(a.Reason, b.Reason),
+	return speak(text,
+		"{set}", r.subject(e.key), "{field}", r.escape(short(d.Field)), "{value}", cmp.Or(value, r.say.none),
+		"{object}", r.escape(d.Object), "{manager}", manager, "{cause}", cause, "{repairs}", itoa(d.Count),
+		"{ca}", r.escape(d.CA), "{caEnds}", date(d.CAEnds), "{certificateEnds}", date(d.CertificateEnds),
+		"{skew}", r.say.duration(d.Skew), "{direction}", direction, "{text}", r.escape(d.Text),
 	)
 }
+
+// short bounds a text that somebody may have written to be read here.
+func short(text string) string {
+	if s := cut(text, maxValueBytes); len(s) < len(text) {
+		return s + "…"
+	}
+	return text
+}
+
+// subject names the StatefulSet, or the namespace alone.
+func (r *renderer) subject(k lineKey) string {
+	if k.statefulSet == "" {
+		return r.escape(k.namespace)
+	}
+	return r.escape(k.namespace + "/" + k.statefulSet)
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -3,6 +3,7 @@ package alert
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,9 +22,8 @@ const (
 	attemptTimeout  = 10 * time.Second // the whole call, body included
 	connectTimeout  = 5 * time.Second  // TCP, and TLS on its own
 	maxAnswerBytes  = 64 << 10         // of the body, and of the header
-	maxDetailBytes  = 200              // of the other side's words in our logs
+	maxWordsBytes   = 200              // of the other side's words in our logs
 	maxBodyBytes    = 20000            // DingTalk refuses longer bodies with 460101
-	shortBodyBytes  = maxBodyBytes / 2 // the second try after a 460101
 	contentTypeJSON = "application/json; charset=utf-8"
 )
 
@@ -54,54 +54,77 @@ func newClient(dial dialFunc) *http.Client {
 	}
 }
 
-// post makes one signed call. The error is a *failure without any secret.
+// post makes one call, signed for now. The error is a *failure without any secret.
 func post(ctx context.Context, client *http.Client, c credentials, body []byte, now time.Time) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.requestURL(now), bytes.NewReader(body))
+	address, signature := c.requestURL(now)
+	c.signature = newSecret(signature)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return fail(reasonCredentials, 0, c.hide(causeOf(err)))
+		return fail(reasonCredentials, 0, c.words(causeOf(err)))
 	}
 	request.Header.Set("Content-Type", contentTypeJSON)
 	response, err := client.Do(request)
 	if err != nil {
-		return fail(reasonNetwork, 0, c.detail(causeOf(err)))
+		return fail(networkReason(err), 0, c.words(causeOf(err)))
 	}
 	defer func() { _ = response.Body.Close() }()
-	switch {
-	case response.StatusCode >= 300 && response.StatusCode < 400:
-		return fail(reasonRedirect, 0, fmt.Sprintf("HTTP status %d", response.StatusCode))
-	case response.StatusCode != http.StatusOK:
-		return fail(reasonServer, 0, fmt.Sprintf("HTTP status %d", response.StatusCode))
-	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes))
 	if err != nil {
-		return fail(reasonNetwork, 0, c.detail(causeOf(err)))
+		return fail(networkReason(err), 0, c.words(causeOf(err)))
 	}
-	return c.judge(text)
+	if f := c.judge(response.StatusCode, text); f != nil {
+		f.date, _ = http.ParseTime(response.Header.Get("Date")) // zero if it cannot be read
+		return f
+	}
+	return nil
 }
 
-// judge reads DingTalk's answer: only its errcode decides, and 0 is success.
-func (c credentials) judge(text []byte) error {
+// networkReason tells trouble with TLS from a host that cannot be reached.
+func networkReason(err error) string {
+	var (
+		verification *tls.CertificateVerificationError
+		header       tls.RecordHeaderError
+		alert        tls.AlertError
+	)
+	if errors.As(err, &verification) || errors.As(err, &header) || errors.As(err, &alert) || errors.Is(err, http.ErrSchemeMismatch) {
+		return reasonTLS
+	}
+	return reasonNetwork
+}
+
+// judge reads the answer: nil means that DingTalk accepted the message. A robot that is
+// rate-limited answers in four ways: by an errcode, by HTTP 429, by a redirect to a
+// page that explains it, and by a ban of the calling address.
+func (c credentials) judge(status int, text []byte) *failure {
 	var answer struct {
 		Code    *int   `json:"errcode"`
 		Message string `json:"errmsg"`
+		Punish  string `json:"punish"` // {"status":1111,"punish":"deny"}
 	}
-	if err := json.Unmarshal(text, &answer); err != nil || answer.Code == nil {
+	err := json.Unmarshal(text, &answer)
+	switch {
+	case status == http.StatusTooManyRequests, status == http.StatusFound && c.isDingTalk(), err == nil && answer.Punish != "":
+		return fail(reasonThrottled, 0, fmt.Sprintf("HTTP status %d", status))
+	case status >= 300 && status < 400:
+		return fail(reasonRedirect, 0, fmt.Sprintf("HTTP status %d", status))
+	case status != http.StatusOK:
+		return fail(reasonServer, 0, fmt.Sprintf("HTTP status %d", status))
+	case err != nil || answer.Code == nil:
 		return fail(reasonAnswer, 0, "the body is not JSON with an errcode")
-	}
-	if *answer.Code == 0 {
+	case *answer.Code == 0:
 		return nil
 	}
 	reason := reasonOfAnswer(*answer.Code, answer.Message)
-	if reason == reasonTimestamp && c.secret.reveal() == "" {
+	if reason == reasonTimestamp && !c.signed() {
 		reason = reasonSignature // an unsigned call carries no timestamp: the robot asks for a signature
 	}
-	return fail(reason, *answer.Code, c.detail(answer.Message))
+	return fail(reason, *answer.Code, c.words(answer.Message))
 }
 
-// detail makes a text of the other side fit for our logs: no secret (hidden
+// words makes a text of the other side fit for our logs: no secret (hidden
 // before it is cut, so that no half of one survives), bounded, one line.
-func (c credentials) detail(text string) string {
-	return cut(plain(c.hide(text)), maxDetailBytes)
+func (c credentials) words(text string) string {
+	return cut(plain(c.hide(text)), maxWordsBytes)
 }
 
 // causeOf unwraps the error of net/url and net/http, whose text holds the whole

@@ -26,8 +26,8 @@ func TestSignatureVector(t *testing.T) {
 	}
 	c.secret = newSecret("SECtest")
 	wantURL := "https://oapi.dingtalk.com/robot/send?access_token=0123456789abcdef&timestamp=1700000000000&sign=" + url.QueryEscape(want)
-	if got := c.requestURL(time.UnixMilli(1700000000000)); got != wantURL {
-		t.Errorf("address = %s, want %s", got, wantURL)
+	if got, signature := c.requestURL(time.UnixMilli(1700000000000)); got != wantURL || signature != want {
+		t.Errorf("address = %s, signature %s, want %s, %s", got, signature, wantURL, want)
 	}
 }
 
@@ -68,7 +68,7 @@ func TestRobotAddress(t *testing.T) {
 				}
 				return
 			}
-			if address := got.requestURL(time.Now()); address != c.want {
+			if address, _ := got.requestURL(time.Now()); address != c.want {
 				t.Errorf("address = %s, want %s", address, c.want)
 			}
 		})
@@ -89,7 +89,7 @@ func TestUnusableCredentialFilesAreAFailureThatNamesTheFile(t *testing.T) {
 		if err := prepare(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := readCredentials(file, filepath.Join(dir, "none"), false)
+		_, err := readCredentials(files{url: file, secret: filepath.Join(dir, "none")}, false)
 		if err == nil || !strings.Contains(err.Error(), file) || strings.Contains(err.Error(), "very secret") {
 			t.Errorf("%s: error %v, want one that names the file and not its content", name, err)
 		}
@@ -115,12 +115,12 @@ func TestOnARealNetwork(t *testing.T) {
 	}{
 		"http where it is allowed":          {plainServer.URL + query, true, "", ""},
 		"http where it is not":              {plainServer.URL + query, false, "", "https is required"},
-		"an untrusted certificate":          {tlsServer.URL + query, false, "", "certificate"},
+		"an untrusted certificate":          {tlsServer.URL + query, false, "", "intercepts TLS"},
 		"a closed port":                     {"https://127.0.0.1:1" + query, false, "", "refused"},
 		"the proxy of the environment":      {"http://robot.test" + query, true, plainServer.URL, ""},
 		"a proxy that cannot be reached":    {"http://robot.test" + query, true, "http://user:passw0rd@127.0.0.1:1", "refused"},
-		"a proxy that refuses the CONNECT":  {"https://robot.test" + query, false, plainServer.URL, "network"},
-		"TLS spoken to a server without it": {strings.Replace(plainServer.URL, "http:", "https:", 1) + query, false, "", "network"},
+		"a proxy that refuses the CONNECT":  {"https://robot.test" + query, false, plainServer.URL, "intercepts TLS"},
+		"TLS spoken to a server without it": {strings.Replace(plainServer.URL, "http:", "https:", 1) + query, false, "", "intercepts TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("HTTP_PROXY", c.proxy)
@@ -128,7 +128,7 @@ func TestOnARealNetwork(t *testing.T) {
 			t.Setenv("NO_PROXY", "")
 			w := &world{t: t, dir: t.TempDir()}
 			w.credentials(c.address, testSecret)
-			n, err := New(Options{URLFile: filepath.Join(w.dir, "url"), SecretFile: filepath.Join(w.dir, "secret"), AllowHTTP: c.allowHTTP})
+			n, err := New(Options{URLFile: filepath.Join(w.dir, "url"), SecretFile: filepath.Join(w.dir, "secret"), RobotsDir: w.dir + "/robots", AllowHTTP: c.allowHTTP})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	defer server.Close()
 	w := &world{t: t, dir: t.TempDir()}
 	w.credentials(server.URL+"?access_token=abcdefgh", "")
-	n, err := New(Options{URLFile: filepath.Join(w.dir, "url"), SecretFile: filepath.Join(w.dir, "secret"), AllowHTTP: true})
+	n, err := New(Options{URLFile: filepath.Join(w.dir, "url"), SecretFile: filepath.Join(w.dir, "secret"), RobotsDir: w.dir + "/robots", AllowHTTP: true})
 	if err != nil {
 		t.Fatal(err)
 	}

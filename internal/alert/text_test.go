@@ -46,40 +46,32 @@ func FuzzOrdinals(f *testing.F) {
 		if english {
 			language = languageEn
 		}
-		r, err := newRenderer(Options{Language: language, MessageType: typeMarkdown})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := newLedger(10, 100_000)
+		r := newRenderer(Options{Language: language, MessageType: typeMarkdown})
+		q, now := newQueue(limits{lines: 10, ordinals: 100_000}), time.Now()
 		ordinal, want := int32(0), map[string]string{}
 		for i, gap := range gaps {
 			if ordinal += int32(gap) << (8 * (i % 3)); ordinal < 0 {
 				break
 			}
-			l.add(placed("web-01", ordinal, "node_1"), time.Now())
+			q.add(placed("web-01", ordinal, "node_1"), now)
 			want[fmt.Sprintf("shop/web-01-%d", ordinal)] = "name=node_1"
 		}
 		got := map[string]string{}
-		for len(l.lines) > 0 {
-			d, err := r.fit(l, maxBodyBytes, false)
+		for q.events(placements) > 0 {
+			b := q.pick(placements, now, false)
+			body, err := r.message(&b, now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var m message
-			if err := json.Unmarshal(d.body, &m); err != nil {
-				t.Fatal(err)
-			}
-			placed, err := dingtalktest.Placed(m.Markdown.Text)
+			placed, err := dingtalktest.Placed(contentOf(t, body))
 			if err != nil {
 				t.Fatal(err)
 			}
 			maps.Copy(got, placed)
-			for _, c := range d.choices {
-				l.remove(c.key, c.ordinals)
-			}
+			q.settle(b, now, true)
 		}
-		if !maps.Equal(got, want) || l.ordinals != 0 {
-			t.Fatalf("read %v, want %v; %d ordinals left", got, want, l.ordinals)
+		if !maps.Equal(got, want) || q.ordinals != 0 {
+			t.Fatalf("read %v, want %v; %d ordinals left", got, want, q.ordinals)
 		}
 	})
 }
@@ -87,14 +79,16 @@ func FuzzOrdinals(f *testing.F) {
 func TestUntrustedTextIsEscaped(t *testing.T) {
 	for name, c := range map[string]struct{ in, plain, markdown string }{
 		"a usual name is untouched":   {"web-01.kubernetes.io/name", "web-01.kubernetes.io/name", "web-01.kubernetes.io/name"},
+		"a label value is untouched":  {"node_1.a-b", "node_1.a-b", "node_1.a-b"},
 		"nobody is called":            {"@all ＠all", "@\u200ball ＠\u200ball", "@\u200ball ＠\u200ball"},
 		"lines stay one line":         {"a\nb\r\tc\u2028d", "a b  c d", "a b  c d"},
-		"controls vanish":             {"a\x00\x1b[31mb\u202ec", "a[31mbc", `a\[31mbc`},
+		"controls vanish":             {"a\x00\x1b[31mb\u202ec", "a[31mbc", "a［31mbc"},
 		"an address is no link":       {"http://x", "http:\u200b//x", "http:\u200b//x"},
-		"a link is no link":           {"[x](y)", "[x](y)", "\\[x\\]\u200b(y)"},
-		"emphasis is none":            {"*a* _b_ ~c~ `d`", "*a* _b_ ~c~ `d`", "\\*a\\* \\_b\\_ \\~c\\~ \\`d\\`"},
-		"HTML is none":                {"<b>&#64;", "<b>&#64;", "\\<b\\>\\&\u200b#64;"},
-		"a backslash cannot unescape": {`\*`, `\*`, `\\\*`},
+		"a link is no link":           {"[x](y)", "[x](y)", "［x］(y)"},
+		"emphasis is none":            {"*a* ~c~ `d`", "*a* ~c~ `d`", "＊a＊ ～c～ ｀d｀"},
+		"a heading is none":           {"# a", "# a", "＃ a"},
+		"HTML is none":                {"<b>&#64;", "<b>&#64;", "＜b＞＆＃64;"},
+		"a backslash cannot unescape": {`\*`, `\*`, "＼＊"},
 		"bytes that are no text":      {"a\xffb", "a\uFFFDb", "a\uFFFDb"},
 		"Chinese is untouched":        {"节点一", "节点一", "节点一"},
 	} {
@@ -118,84 +112,76 @@ func FuzzEscape(f *testing.F) {
 		if isMarkdown {
 			o.MessageType = typeMarkdown
 		}
-		r, err := newRenderer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := newLedger(10, 10)
-		l.add(Event{Kind: Denied, Reason: text, Namespace: text, StatefulSet: text, Message: text}, time.Now())
-		l.add(Event{Kind: Placed, Reason: text, Namespace: text, StatefulSet: text, Key: text, Value: text}, time.Now())
-		d, err := r.fit(l, maxBodyBytes, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var m message
-		if err := json.Unmarshal(d.body, &m); err != nil || !utf8.Valid(d.body) || len(d.body) > maxBodyBytes {
-			t.Fatalf("body of %d bytes: %v", len(d.body), err)
-		}
-		content := ""
-		if isMarkdown {
-			content = m.Markdown.Text
-		} else {
-			content = m.Text.Content
-		}
-		runes := []rune(content)
-		for i, r := range runes {
-			next := rune(0)
-			if i+1 < len(runes) {
-				next = runes[i+1]
+		r := newRenderer(o)
+		for c, events := range [][2]Event{
+			{{Kind: Certificate, Reason: text, Details: filled(text)}, {Kind: Certificate, Reason: WriteRefused, Details: filled(text)}},
+			{{Kind: Denied, Reason: text, Namespace: "a", Details: filled(text)}, {Kind: Denied, Reason: AnnotationInvalid, Namespace: "a", Details: filled(text)}},
+			{{Kind: Placed, Namespace: "a", StatefulSet: "a", Key: text, Value: text}, {Kind: Placed, Namespace: "b", StatefulSet: "b", Key: text}},
+		} {
+			content, harmless := both(t, r, category(c), events, false), both(t, r, category(c), events, true)
+			checkContent(t, content, isMarkdown)
+			if got, want := strings.Count(content, "\n"), strings.Count(harmless, "\n"); got != want {
+				t.Fatalf("%d lines, want %d, in %q", got, want, content)
 			}
-			if (r == '@' || r == '＠') && next != '\u200b' {
-				t.Fatalf("somebody is called in %q", content)
-			}
-			if r != '\n' && unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != '\u200b' {
-				t.Fatalf("rune %U in %q", r, content)
-			}
-		}
-		if strings.Contains(content, "://") || isMarkdown && strings.Contains(content, "](") {
-			t.Fatalf("a link in %q", content)
-		}
-		if got, want := strings.Count(content, "\n"), strings.Count(renderedShape(t, r), "\n"); got != want {
-			t.Fatalf("%d lines, want %d, in %q", got, want, content)
 		}
 	})
 }
 
-// renderedShape renders the events of FuzzEscape with harmless texts.
-func renderedShape(t *testing.T, r *renderer) string {
-	l := newLedger(10, 10)
-	l.add(Event{Kind: Denied, Reason: "a", Namespace: "a", StatefulSet: "a", Message: "a"}, time.Now())
-	l.add(Event{Kind: Placed, Reason: "a", Namespace: "a", StatefulSet: "a", Key: "a", Value: "a"}, time.Now())
-	d, err := r.fit(l, maxBodyBytes, false)
+// filled are details with the text everywhere.
+func filled(text string) Details {
+	return Details{Code: text, Field: text, Value: text, Object: text, Cause: text, Manager: text, CA: text, Text: text}
+}
+
+// both renders two events in one message, with their texts or with harmless ones.
+func both(t *testing.T, r *renderer, c category, events [2]Event, harmless bool) string {
+	t.Helper()
+	q, now := newQueue(limits{lines: 10, ordinals: 10}), time.Unix(1_700_000_000, 0)
+	for i, e := range events {
+		if harmless {
+			e.Details, e.Key, e.Value = filled("a"), "a", "a"
+			if !isState(e.Reason) && e.Reason != AnnotationInvalid {
+				e.Reason = fmt.Sprint("reason", i)
+			}
+		}
+		q.add(e, now)
+	}
+	b := q.pick(c, now, false)
+	body, err := r.message(&b, now)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return contentOf(t, body)
+}
+
+func checkContent(t *testing.T, content string, isMarkdown bool) {
+	t.Helper()
+	runes := []rune(content)
+	for i, r := range runes {
+		next := rune(0)
+		if i+1 < len(runes) {
+			next = runes[i+1]
+		}
+		if (r == '@' || r == '＠') && next != '\u200b' {
+			t.Fatalf("somebody is called in %q", content)
+		}
+		if r != '\n' && unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != '\u200b' {
+			t.Fatalf("rune %U in %q", r, content)
+		}
+	}
+	if strings.Contains(content, "://") || isMarkdown && (strings.Contains(content, "](") || strings.Contains(content, "\\")) {
+		t.Fatalf("a link or a backslash in %q", content)
+	}
+}
+
+// contentOf returns the text of a body, which must be JSON within the bound.
+func contentOf(t *testing.T, body []byte) string {
+	t.Helper()
 	var m message
-	if err := json.Unmarshal(d.body, &m); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(body, &m); err != nil || !utf8.Valid(body) || len(body) > maxBodyBytes {
+		t.Fatalf("body of %d bytes: %v", len(body), err)
 	}
 	if m.Markdown != nil {
 		return m.Markdown.Text
 	}
 	return m.Text.Content
-}
-
-func TestLongMessagesAreCutBetweenRunesAndSaySo(t *testing.T) {
-	l := newLedger(10, 10)
-	e := denied("web")
-	e.Message = strings.Repeat("x", maxMessageBytes-1) + "节点"
-	l.add(e, time.Now())
-	for _, at := range l.lines {
-		if at.message != strings.Repeat("x", maxMessageBytes-1) || at.cut != 6 {
-			t.Errorf("kept %d bytes, cut %d, want %d and 6", len(at.message), at.cut, maxMessageBytes-1)
-		}
-	}
-	r, err := newRenderer(Options{Language: languageEn, MessageType: typeText})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := r.fit(l, maxBodyBytes, false)
-	if err != nil || !strings.Contains(string(d.body), "(6 more bytes)") {
-		t.Errorf("body %s, error %v, want the number of bytes cut", d.body, err)
-	}
 }

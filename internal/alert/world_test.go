@@ -36,6 +36,7 @@ type world struct {
 	t       *testing.T
 	robot   *dingtalktest.Robot
 	routed  atomic.Pointer[dingtalktest.Robot] // robot, as the server sees it
+	routes  map[string]*dingtalktest.Robot     // by host, in place of robot; set before start
 	dir     string
 	logs    *logs
 	listen  *pipeListener
@@ -53,10 +54,15 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 		w.credentials("http://robot.test/robot/send?access_token="+"tok3n-0123456789abcdef%2B%2F", testSecret)
 		w.options = Options{
 			URLFile: filepath.Join(dir, "url"), SecretFile: filepath.Join(dir, "secret"),
-			AllowHTTP: true, Language: languageEn, ClusterName: "test", AlertOn: Kinds,
+			RobotsDir: filepath.Join(dir, "robots"), AllowHTTP: true, Language: languageEn, ClusterName: "test", AlertOn: Kinds,
+			Timezone: "UTC", AlertRate: robotLimit, // TestA3 holds the default
 			Random: func() float64 { return 0.5 }, dial: w.listen.dial,
 		}
 		server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if other := w.routes[r.Host]; other != nil {
+				other.ServeHTTP(rw, r)
+				return
+			}
 			w.routed.Load().ServeHTTP(rw, r)
 		})}
 		served := make(chan struct{})
@@ -201,11 +207,21 @@ func (w *world) texts() (out []string) {
 	return out
 }
 
+// told returns what the robot accepted as one text.
+func (w *world) told() string { return strings.Join(w.texts(), "\n\n") }
+
 // placed and denied make events.
 func placed(set string, ordinal int32, value string) Event {
-	return Event{Kind: Placed, Reason: "Placed", Namespace: "shop", StatefulSet: set, Ordinal: ordinal, Key: "name", Value: value}
+	return Event{Kind: Placed, Reason: PodPlaced, Namespace: "shop", StatefulSet: set, Ordinal: ordinal, Key: "name", Value: value}
 }
 
-func denied(set string) Event {
-	return Event{Kind: Denied, Reason: "InvalidAnnotation", Namespace: "shop", StatefulSet: set, Message: "unknown field evn"}
+func denied(set string) Event { return deniedFor(set, "evn") }
+
+// deniedFor is a denial for an unknown field of the annotation.
+func deniedFor(set, field string) Event {
+	return Event{Kind: Denied, Reason: AnnotationInvalid, Namespace: "shop", StatefulSet: set, Details: Details{Code: "FieldUnknown", Field: field}}
+}
+
+func trust(reason string) Event {
+	return Event{Kind: Trust, Reason: reason, Details: Details{Cause: "bundle_unverified", Text: "x509: certificate signed by unknown authority"}}
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"sts-mutating-webhook/internal/alert"
 )
 
@@ -17,9 +15,9 @@ type alertTest struct {
 	timeout time.Duration
 }
 
-func (c *alertTest) addFlags(f *pflag.FlagSet) {
-	c.alertOptions.addFlags(f)
-	f.DurationVar(&c.timeout, "timeout", 15*time.Second, "how long to wait for the answer")
+func (c *alertTest) addFlags(g *flagGroups) {
+	c.alertOptions.addFlags(g)
+	g.group("Command").DurationVar(&c.timeout, "timeout", 15*time.Second, "how long to wait for the answer")
 }
 
 func (c *alertTest) validate() error {

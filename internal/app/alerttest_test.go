@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/alert/dingtalktest"
 )
@@ -26,7 +24,7 @@ const (
 func alertTestCommand(t *testing.T, url, secret string, flags ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	dir := t.TempDir()
-	args := []string{"alert-test", "--dingtalk-allow-http", "--alert-language=en"}
+	args := []string{"alert-test", "--dingtalk-allow-http", "--alert-language=en", "--dingtalk-robots-dir=" + filepath.Join(dir, "robots")}
 	for name, text := range map[string]string{"url": url, "secret": secret} {
 		file := filepath.Join(dir, name)
 		args = append(args, "--dingtalk-"+name+"-file="+file)
@@ -43,7 +41,7 @@ func alertTestCommand(t *testing.T, url, secret string, flags ...string) (code i
 }
 
 func TestAlertTestTellsSuccessByItsExitCodeAndTheSettingByItsSentence(t *testing.T) {
-	const success = "DingTalk accepted the test message: the robot's address, signature and security settings are right.\n"
+	const success = "DingTalk accepted the test message: the robot's address is right, and the call was signed.\n"
 	for name, test := range map[string]struct {
 		secret    string // of the mounted Secret
 		token     string
@@ -59,7 +57,7 @@ func TestAlertTestTellsSuccessByItsExitCodeAndTheSettingByItsSentence(t *testing
 		"no signing secret":           {token: token, code: exitFailure, says: `text of the robot's "additional signature" setting into key "secret" of Secret sts-webhook-dingtalk`},
 		"another keyword":             {secret: secret, token: token, keyword: "alarm", code: exitFailure, says: `set the robot's custom keyword to "sts-webhook"`},
 		"an unknown token":            {secret: secret, token: "another-token", code: exitFailure, says: `copy the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
-		"a robot that is silent":      {secret: secret, token: token, behaviour: dingtalktest.Errcode(130101), code: exitFailure, says: "is silent for 10 minutes"},
+		"a robot that is silent":      {secret: secret, token: token, behaviour: dingtalktest.Errcode(130101), code: exitFailure, says: "is silent for some minutes"},
 		"a server in trouble":         {secret: secret, token: token, behaviour: dingtalktest.Status(500), code: exitFailure, says: "the other side is in trouble"},
 		"a page instead of an answer": {secret: secret, token: token, behaviour: dingtalktest.HTML, code: exitFailure, says: "the answer was not DingTalk's"},
 		"an answer quoting the token": {secret: secret, token: token, behaviour: dingtalktest.Echo, code: exitFailure, says: "<redacted>"},
@@ -94,7 +92,7 @@ func TestAlertTestTellsSuccessByItsExitCodeAndTheSettingByItsSentence(t *testing
 			if sent := test.code == exitOK; sent != (len(messages) == 1) {
 				t.Fatalf("%d messages", len(messages))
 			}
-			if len(messages) == 1 && messages[0].Title != "[prod] sts-webhook: test message" {
+			if len(messages) == 1 && messages[0].Title != "[prod] sts-webhook test message" {
 				t.Errorf("title: got %q", messages[0].Title)
 			}
 		})
@@ -124,6 +122,8 @@ func TestAMistakeInAnAlertFlagIsExplainedBeforeAnythingIsSent(t *testing.T) {
 		"a repeat above its bound":    {[]string{"--alert-repeat-after=25h"}, []string{"--alert-repeat-after=25h0m0s: must be from 1m to 24h"}},
 		"a mobile that is none":       {[]string{"--dingtalk-at-mobiles=13800000000,bob"}, []string{"--dingtalk-at-mobiles=bob: must be 5 to 20 digits, optionally with + and -"}},
 		"a cluster name that is long": {[]string{"--cluster-name=" + strings.Repeat("x", 65)}, []string{"--cluster-name=" + strings.Repeat("x", 65) + ": must be at most 64 characters"}},
+		"a rate of nothing":           {[]string{"--alert-rate=0"}, []string{"--alert-rate=0: must be from 1 to 20"}},
+		"an unknown time zone":        {[]string{"--alert-timezone=Moon"}, []string{"--alert-timezone=Moon: must be the IANA name of a time zone, such as Asia/Shanghai or UTC"}},
 		"several mistakes at once": {[]string{"--alert-language=fr", "--alert-window=1h"},
 			[]string{"--alert-language=fr: must be zh or en", "--alert-window=1h0m0s: must be from 1s to 10m"}},
 	} {
@@ -154,6 +154,7 @@ func TestBothCommandsTakeTheSameAlertFlags(t *testing.T) {
 		found := map[string]string{}
 		for _, entry := range strings.Split(flags, "      --")[1:] {
 			name, _, _ := strings.Cut(entry, " ")
+			entry, _, _ = strings.Cut(entry, "\n\n") // the next group's title
 			if strings.HasPrefix(name, "dingtalk-") || strings.HasPrefix(name, "alert-") || name == "cluster-name" {
 				found[name] = strings.Join(strings.Fields(entry), " ")
 			}
@@ -161,8 +162,8 @@ func TestBothCommandsTakeTheSameAlertFlags(t *testing.T) {
 		return found
 	}
 	serve, test := help("serve"), help("alert-test")
-	if len(serve) != 12 {
-		t.Errorf("%d alert flags, want 12: %v", len(serve), serve)
+	if len(serve) != 15 {
+		t.Errorf("%d alert flags, want 15: %v", len(serve), serve)
 	}
 	for name, text := range serve {
 		if test[name] != text {
@@ -182,9 +183,9 @@ func TestAlertOnSelectsTheEvents(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var o alertOptions
-			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-			o.addFlags(flags)
-			if err := errors.Join(flags.Parse(test.flags), o.validate()); err != nil {
+			var groups flagGroups
+			o.addFlags(&groups)
+			if err := errors.Join(groups.all("").Parse(test.flags), o.validate()); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(o.AlertOn, test.want) {

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/pflag"
+
+	"sts-mutating-webhook/internal/alert"
 )
 
 // Exit codes.
@@ -24,43 +27,60 @@ Usage:
   sts-webhook [serve] [flags]       run the webhook (in the cluster)
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
   sts-webhook alert-test [flags]    send one test message to DingTalk and explain the answer
-
-Each takes --help.
+  sts-webhook help COMMAND          show the flags of a command, as COMMAND --help does
+  sts-webhook --version             show the version
 `
 
 // command is one thing that the program does.
 type command interface {
-	addFlags(*pflag.FlagSet)
+	addFlags(*flagGroups)
 	validate() error
 	run(ctx context.Context, stdout, stderr io.Writer) error
+}
+
+// commandNames are the commands in the order of the usage.
+var commandNames = []string{"serve", "rotate", "alert-test"}
+
+// newCommand returns nil for an unknown name.
+func newCommand(name string) command {
+	switch name {
+	case "serve":
+		return newServe()
+	case "rotate":
+		return &rotate{}
+	case "alert-test":
+		return &alertTest{}
+	}
+	return nil
 }
 
 // Run executes the command named by args and returns the exit code.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	name, rest := "serve", args
-	if len(args) > 0 && (args[0] == "help" || len(args[0]) > 0 && args[0][0] != '-') {
+	if len(args) > 0 && len(args[0]) > 0 && args[0][0] != '-' {
 		name, rest = args[0], args[1:]
 	}
-	commands := map[string]command{"serve": newServe(), "rotate": &rotate{}, "alert-test": &alertTest{}}
-	cmd, known := commands[name]
-	if name == "help" {
-		fmt.Fprint(stdout, usage)
+	switch {
+	case name == "help":
+		return help(rest, stdout, stderr)
+	case name == "version", len(args) > 0 && args[0] == "--version":
+		fmt.Fprintln(stdout, versionText())
 		return exitOK
 	}
-	if !known {
-		fmt.Fprintf(stderr, "sts-webhook: unknown command %q\n\n%s", name, usage)
-		return exitUsage
+	cmd := newCommand(name)
+	if cmd == nil {
+		return unknownCommand(name, stderr)
 	}
-	flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
-	flags.SortFlags = false
+	var groups flagGroups
+	cmd.addFlags(&groups)
+	flags := groups.all(name)
 	flags.SetOutput(io.Discard)
-	cmd.addFlags(flags)
 	switch err := parse(flags, rest, cmd); {
 	case errors.Is(err, pflag.ErrHelp):
 		if name == "serve" {
 			fmt.Fprintf(stdout, "%s\n", usage)
 		}
-		fmt.Fprintf(stdout, "Flags of %s:\n%s", name, flags.FlagUsagesWrapped(100))
+		fmt.Fprintf(stdout, "Flags of %s:\n%s", name, groups.usage())
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(stderr, "%v\nsee: sts-webhook %s --help\n", err, name)
@@ -73,12 +93,47 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
+// help shows the usage, or the flags of the commands that are named.
+func help(names []string, stdout, stderr io.Writer) int {
+	if len(names) == 0 {
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	}
+	for i, name := range names {
+		cmd := newCommand(name)
+		if cmd == nil {
+			return unknownCommand(name, stderr)
+		}
+		var groups flagGroups
+		cmd.addFlags(&groups)
+		if i > 0 {
+			fmt.Fprintln(stdout)
+		}
+		fmt.Fprintf(stdout, "Flags of %s:\n%s", name, groups.usage())
+	}
+	return exitOK
+}
+
+// unknownCommand does not repeat what may be an address with its token.
+func unknownCommand(name string, stderr io.Writer) int {
+	fmt.Fprintf(stderr, "sts-webhook: unknown command %s\n\n%s", quoteArgument(name), usage)
+	return exitUsage
+}
+
 func parse(flags *pflag.FlagSet, args []string, cmd command) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: everything is a flag", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %s: everything is a flag", quoteArgument(flags.Arg(0)))
 	}
 	return cmd.validate()
+}
+
+// quoteArgument leaves out an argument that looks like a robot's address or secret.
+func quoteArgument(text string) string {
+	if alert.LooksSecret(text) {
+		return "(not shown: it looks like a secret)"
+	}
+	return strconv.Quote(text)
 }

@@ -62,7 +62,8 @@ type serveOptions struct {
 	alerts alertOptions
 }
 
-func (o *serveOptions) addFlags(f *pflag.FlagSet) {
+func (o *serveOptions) addFlags(g *flagGroups) {
+	f := g.group("General")
 	o.namespaceFlag.addFlags(f, os.Getenv("POD_NAMESPACE"))
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig file; empty means the pod's service account")
 	f.StringVar(&o.address, "listen-address", server.DefaultAddress, "address of the TLS listener that the apiserver calls")
@@ -70,9 +71,11 @@ func (o *serveOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.metricsAddress, "metrics-address", ":8080", "address of /metrics, plain HTTP")
 	f.IntVar(&o.verbosity, "v", 0, "log verbosity, 0 to 10; 1 also logs untouched pods")
 
+	f = g.group("Placement")
 	f.StringVar(&o.existingSelector, "existing-selector", selectorMerge, "what happens to a pod's own nodeSelector: merge keeps its other keys, replace drops them")
 	f.StringVar(&o.defaultStatefulSet, "default-statefulset", "", "StatefulSet name to assume for an opted-in pod that no StatefulSet owns; empty denies such pods")
 
+	f = g.group("Certificates")
 	f.DurationVar(&o.policy.CADuration, "ca-duration", 10*365*24*time.Hour, "life of the CA; replaced at two thirds of it")
 	f.DurationVar(&o.policy.CertDuration, "cert-duration", 365*24*time.Hour, "life of the serving certificate; renewed at two thirds of it")
 	f.DurationVar(&o.policy.CAOverlap, "ca-overlap", 24*time.Hour, "how long the CA before stays trusted after a rotation")
@@ -80,13 +83,14 @@ func (o *serveOptions) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.clockOffset, "clock-offset", 0, "shift the local clock, to test how a wrong one is handled")
 	_ = f.MarkHidden("clock-offset")
 
+	f = g.group("Server")
 	f.DurationVar(&o.drainDelay, "drain-delay", server.DefaultDrainDelay, "after SIGTERM, how long to go on serving until every node knows that this pod is gone")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "bound of the whole shutdown of the listener; below terminationGracePeriodSeconds")
 	f.IntVar(&o.connections, "max-connections", server.DefaultMaxConnections, "connections served at once; for one more, the one that has waited longest for its client is closed")
 	f.IntVar(&o.maxInFlight, "max-in-flight", server.DefaultMaxInFlight, "admission requests handled at once; more are told to retry")
 	f.IntVar(&o.bodyBudget, "body-budget", server.DefaultBodyBudget, "bytes of request bodies held at once; more are told to retry")
 
-	o.alerts.addFlags(f)
+	o.alerts.addFlags(g)
 }
 
 // validate reports every mistake, before anything is done.
@@ -152,17 +156,22 @@ type alertOptions struct {
 	on []string
 }
 
-func (o *alertOptions) addFlags(f *pflag.FlagSet) {
+func (o *alertOptions) addFlags(g *flagGroups) {
+	f := g.group("DingTalk")
 	f.StringVar(&o.URLFile, "dingtalk-url-file", alert.DefaultURLFile, "file with the robot's webhook URL or its bare token; alerts are off while it is missing")
 	f.StringVar(&o.SecretFile, "dingtalk-secret-file", alert.DefaultSecretFile, "file with the robot's signing secret; calls are not signed while it is missing")
+	f.StringVar(&o.RobotsDir, "dingtalk-robots-dir", alert.DefaultRobotsDir, "directory with one subdirectory for each further robot, which holds the files url, secret and namespaces (one a line; optional)")
 	f.StringVar(&o.MessageType, "dingtalk-message-type", "markdown", "markdown or text")
-	f.StringSliceVar(&o.AtMobiles, "dingtalk-at-mobiles", nil, "mobile numbers to mention in every message, comma separated")
-	f.StringSliceVar(&o.AtUserIDs, "dingtalk-at-user-ids", nil, "user ids to mention in every message, comma separated")
-	f.BoolVar(&o.AtAll, "dingtalk-at-all", false, "mention the whole group in every message")
+	f.StringSliceVar(&o.AtMobiles, "dingtalk-at-mobiles", nil, "mobile numbers to mention in every message about trouble, comma separated")
+	f.StringSliceVar(&o.AtUserIDs, "dingtalk-at-user-ids", nil, "user ids to mention in every message about trouble, comma separated")
+	f.BoolVar(&o.AtAll, "dingtalk-at-all", false, "mention the whole group in every message about trouble")
 	f.BoolVar(&o.AllowHTTP, "dingtalk-allow-http", false, "permit an http:// robot URL: tests and private relays only")
+	f = g.group("Alerts")
 	f.StringVar(&o.Language, "alert-language", "zh", "language of the messages: zh or en")
+	f.StringVar(&o.Timezone, "alert-timezone", "Asia/Shanghai", "time zone of the messages, an IANA name")
 	f.StringVar(&o.ClusterName, "cluster-name", "", "name of this cluster in the title of every message")
 	f.StringSliceVar(&o.on, "alert-on", kindNames(alert.DefaultAlertOn), "events to report, comma separated, of "+strings.Join(kindNames(alert.Kinds), ", "))
+	f.IntVar(&o.AlertRate, "alert-rate", 4, "messages that one replica sends to a robot in a minute, retries included; DingTalk silences a robot after 20 from all senders, so five pods may run at once")
 	f.DurationVar(&o.Window, "alert-window", 5*time.Second, "how long events are gathered before a message is sent")
 	f.DurationVar(&o.RepeatAfter, "alert-repeat-after", 10*time.Minute, "how long the same event is only counted, not told again")
 }
@@ -171,6 +180,9 @@ func (o *alertOptions) validate() error {
 	o.AlertOn = nil
 	for _, k := range o.on {
 		o.AlertOn = append(o.AlertOn, alert.Kind(k))
+	}
+	if o.AlertRate == 0 { // which is the default to the package
+		return errors.Join(errors.New("--alert-rate=0: must be from 1 to 20"), o.Options.Validate())
 	}
 	return o.Options.Validate()
 }

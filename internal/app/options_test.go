@@ -2,64 +2,108 @@ package app
 
 import (
 	"bytes"
-	"fmt"
+	"flag"
+	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 )
 
-// optionsTable renders the flags of serve as the README shows them.
-func optionsTable() string {
-	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	flags.SortFlags = false
-	newServe().addFlags(flags)
-	var b strings.Builder
-	b.WriteString("| flag | default | meaning |\n|---|---|---|\n")
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Hidden {
-			return
-		}
-		value := f.DefValue
-		switch {
-		case value == "[]" || value == "":
-			value = ""
-		default:
-			value = "`" + strings.Trim(value, "[]") + "`"
-		}
-		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, value, f.Usage)
-	})
-	return b.String()
-}
+var update = flag.Bool("update", false, "rewrite docs/options.md")
 
-const (
-	tableBegin = "<!-- options: begin -->\n"
-	tableEnd   = "<!-- options: end -->"
-	readme     = "../../README.md"
-)
+const optionsFile = "../../docs/options.md"
 
-// Run with UPDATE_README=1 to write the table.
-func TestTheREADMEShowsTheOptions(t *testing.T) {
+// TestOptionsAreDocumented holds docs/options.md, which is made of the flags:
+// go test -run OptionsAreDocumented -update ./internal/app writes it.
+func TestOptionsAreDocumented(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
-	text, err := os.ReadFile(readme)
+	var page strings.Builder
+	page.WriteString("# Options\n\nThe flags of each command. In the cluster they are the `args` of the Deployment's container. " +
+		"The defaults are meant to be kept.\nWritten from the program's own flags; a test fails when the page differs.\n")
+	for _, name := range commandNames {
+		var groups flagGroups
+		newCommand(name).addFlags(&groups)
+		page.WriteString("\n## " + name + "\n" + groups.markdown())
+	}
+	if *update {
+		if err := os.WriteFile(optionsFile, []byte(page.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(optionsFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(text), tableBegin)
-	_, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatalf("README.md lacks %q or %q", tableBegin, tableEnd)
+	if page.String() != string(want) {
+		t.Error("docs/options.md is not what the flags say: go test -run OptionsAreDocumented -update ./internal/app")
 	}
-	want := before + tableBegin + optionsTable() + tableEnd + after
-	if want == string(text) {
-		return
+}
+
+func TestHelpOfACommandIsItsHelpFlag(t *testing.T) {
+	for _, name := range commandNames {
+		var flagged, named, errs bytes.Buffer
+		if code := Run(t.Context(), []string{name, "--help"}, &flagged, &errs); code != exitOK {
+			t.Fatalf("%s --help: exit code %d", name, code)
+		}
+		if code := Run(t.Context(), []string{"help", name}, &named, &errs); code != exitOK || errs.Len() > 0 {
+			t.Errorf("help %s: exit code %d, stderr %q", name, code, errs.String())
+		}
+		if !strings.HasSuffix(flagged.String(), named.String()) || !strings.Contains(named.String(), "Flags of "+name+":\n\n") {
+			t.Errorf("help %s prints\n%s\nwant what --help prints:\n%s", name, named.String(), flagged.String())
+		}
 	}
-	if os.Getenv("UPDATE_README") == "" {
-		t.Fatal("the options table of README.md is not that of the flags: UPDATE_README=1 go test ./internal/app")
+	var out, errs bytes.Buffer
+	if code := Run(t.Context(), []string{"help", "nothing"}, &out, &errs); code != exitUsage || out.Len() > 0 || !strings.Contains(errs.String(), `unknown command "nothing"`) {
+		t.Errorf("help nothing: exit code %d, stdout %q, stderr %q", code, out.String(), errs.String())
 	}
-	if err := os.WriteFile(readme, []byte(want), 0o644); err != nil {
-		t.Fatal(err)
+}
+
+func TestHelpShowsFlagsInGroups(t *testing.T) {
+	var out bytes.Buffer
+	Run(t.Context(), []string{"help", "serve"}, &out, io.Discard)
+	at := 0
+	for _, title := range []string{"General", "Placement", "Certificates", "Server", "DingTalk", "Alerts"} {
+		next := strings.Index(out.String()[at:], "\n"+title+":\n")
+		if next < 0 {
+			t.Fatalf("no group %s after byte %d of\n%s", title, at, out.String())
+		}
+		at += next
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, args := range [][]string{{"--version"}, {"version"}} {
+		var out, errs bytes.Buffer
+		if code := Run(t.Context(), args, &out, &errs); code != exitOK || errs.Len() > 0 {
+			t.Errorf("%v: exit code %d, stderr %q", args, code, errs.String())
+		}
+		if form := regexp.MustCompile(`^sts-webhook \S+( \([0-9a-f]{12}\))? go\S+ \w+/\w+\n$`); !form.MatchString(out.String()) {
+			t.Errorf("%v printed %q", args, out.String())
+		}
+	}
+	version = "v1.2.3"
+	defer func() { version = "" }()
+	if got := versionText(); !strings.HasPrefix(got, "sts-webhook v1.2.3") {
+		t.Errorf("got %q, want what the linker set", got)
+	}
+}
+
+// A11: an address in the wrong place must not reach a log of commands.
+func TestA11AnAddressAsAnArgumentIsNotRepeated(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	const address = "https://oapi.dingtalk.com/robot/send?access_token=" + token
+	for _, args := range [][]string{
+		{"alert-test", address}, {"alert-test", "--dingtalk-url-file=" + address}, {"alert-test", "--dingtalk-secret-file=SEC" + token}, {address},
+		{"help", address}, {"alert-test", "--dingtalk-url-file", address}, {"alert-test", token},
+	} {
+		var out, errs bytes.Buffer
+		if code := Run(t.Context(), args, &out, &errs); code != exitUsage || errs.Len() == 0 {
+			t.Errorf("exit code %d, stderr %q, want %d", code, errs.String(), exitUsage)
+		}
+		if strings.Contains(out.String()+errs.String(), token) {
+			t.Errorf("the token is printed: %s", errs.String())
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,7 +24,8 @@ type rotate struct {
 	timeout    time.Duration
 }
 
-func (c *rotate) addFlags(f *pflag.FlagSet) {
+func (c *rotate) addFlags(g *flagGroups) {
+	f := g.group("Command")
 	c.namespaceFlag.addFlags(f, cmp.Or(os.Getenv("POD_NAMESPACE"), "custom-system"))
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; empty means what kubectl would use")
 	f.StringVar(&c.context, "context", "", "kubeconfig context; empty means the current one")

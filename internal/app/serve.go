@@ -13,17 +13,13 @@ import (
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/logr"
-	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -39,7 +35,7 @@ type serve struct{ serveOptions }
 
 func newServe() *serve { return &serve{} }
 
-func (c *serve) addFlags(f *pflag.FlagSet) { c.serveOptions.addFlags(f) }
+func (c *serve) addFlags(g *flagGroups) { c.serveOptions.addFlags(g) }
 
 // process holds the parts of a running webhook.
 type process struct {
@@ -93,7 +89,6 @@ func (c *serve) wire(log logr.Logger, lines io.Writer) (*process, error) {
 	alerts := c.alerts.Options
 	alerts.Log, alerts.Registerer = log.WithName("alert"), metrics.Registry
 	alerts.Replica, _ = os.Hostname()
-	alerts.Replicas = func() int { return p.replicas(c.namespace) }
 	if p.notifier, err = alert.New(alerts); err != nil {
 		return nil, fmt.Errorf("set up alerts: %w", err)
 	}
@@ -128,27 +123,14 @@ func (c *serve) setUpManager(p *process) error {
 	p.manager, err = manager.New(p.rotator.RESTConfig(base), manager.Options{
 		Scheme:         scheme(),
 		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return mapper(), nil },
-		Cache:          cache.Options{ByObject: c.cachedObjects(p)},
+		Cache:          cache.Options{ByObject: p.rotator.CachedObjects()},
 		Metrics:        metricsserver.Options{BindAddress: c.metricsAddress},
 		Logger:         ctrl.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("create manager: %w", err)
 	}
-	if err := p.watchReplicas(); err != nil {
-		return err
-	}
 	return p.rotator.SetupWithManager(p.manager)
-}
-
-// cachedObjects limits every list and watch to our own objects.
-func (c *serve) cachedObjects(p *process) map[client.Object]cache.ByObject {
-	objects := p.rotator.CachedObjects()
-	objects[&appsv1.Deployment{}] = cache.ByObject{
-		Field:      fields.OneTermEqualSelector("metadata.name", rotator.ServiceName),
-		Namespaces: map[string]cache.Config{c.namespace: {}},
-	}
-	return objects
 }
 
 // dialSelf connects to our own TLS listener.

@@ -3,6 +3,7 @@ package mutator
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -39,14 +40,17 @@ func parseRule(text []byte) (rule, error) {
 		err = p.scan.end()
 	}
 	if err != nil {
-		return rule{}, fmt.Errorf("%w: %w", errNotJSON, err)
+		return rule{}, &ruleError{
+			problem: Problem{Code: CodeNotJSON, Value: strconv.Itoa(p.scan.pos)},
+			text:    fmt.Sprintf("%v: %v", errNotJSON, err), cause: errNotJSON,
+		}
 	}
 	r := rule{key: p.key.value, even: p.even.value, odd: p.odd.value}
 	p.require("key", p.key)
 	p.require("even", p.even)
 	p.require("odd", p.odd)
 	if p.fault == nil && r.key == "" {
-		p.blame("field %q is empty", "key")
+		p.blame(CodeFieldEmpty, "key", "", "field %q is empty", "key")
 	}
 	p.check("key", r.key, content.IsLabelKey)
 	p.check("even", r.even, content.IsLabelValue)
@@ -64,16 +68,16 @@ type ruleParser struct {
 	fault          error // the first thing that is JSON but no rule
 }
 
-func (p *ruleParser) blame(format string, args ...any) {
+func (p *ruleParser) blame(code, field, value, format string, args ...any) {
 	if p.fault == nil {
-		p.fault = fmt.Errorf(format, args...)
+		p.fault = ruleProblem(code, field, value, format, args...)
 	}
 }
 
 // document reads the whole text but for trailing white space.
 func (p *ruleParser) document() error {
 	if p.scan.peek() != '{' {
-		p.blame("it is not a JSON object")
+		p.blame(CodeNotObject, "", "", "it is not a JSON object")
 		return p.scan.skip()
 	}
 	return p.scan.object(func(name []byte) error {
@@ -85,18 +89,18 @@ func (p *ruleParser) document() error {
 		case "odd":
 			return p.text("odd", &p.odd)
 		}
-		p.blame("field %s is unknown", quote(string(name)))
+		p.blame(CodeFieldUnknown, string(name), "", "field %s is unknown", quote(string(name)))
 		return p.scan.skip()
 	})
 }
 
 func (p *ruleParser) text(name string, into *member) error {
 	if into.set {
-		p.blame("field %q occurs twice", name)
+		p.blame(CodeFieldRepeated, name, "", "field %q occurs twice", name)
 	}
 	into.set = true
 	if p.scan.peek() != '"' {
-		p.blame("field %q is not a string", name)
+		p.blame(CodeFieldNotString, name, "", "field %q is not a string", name)
 		return p.scan.skip()
 	}
 	text, err := p.scan.text()
@@ -106,7 +110,7 @@ func (p *ruleParser) text(name string, into *member) error {
 
 func (p *ruleParser) require(name string, field member) {
 	if !field.set {
-		p.blame("field %q is missing", name)
+		p.blame(CodeFieldMissing, name, "", "field %q is missing", name)
 	}
 }
 
@@ -118,6 +122,6 @@ func (p *ruleParser) check(name, value string, validate func(string) []string) {
 		return
 	}
 	if problems := validate(value); len(problems) > 0 {
-		p.blame("field %q holds %s: %s", name, quote(value), strings.Join(problems, "; "))
+		p.blame(CodeFieldInvalid, name, value, "field %q holds %s: %s", name, quote(value), strings.Join(problems, "; "))
 	}
 }

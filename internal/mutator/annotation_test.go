@@ -103,9 +103,9 @@ func TestAnnotationErrorsBecomeDenials(t *testing.T) {
 	const remedy = `; write {"key": "<node label>", "even": "<value for even ordinals>", "odd": "<value for odd ordinals>"}` +
 		` in the StatefulSet's pod template`
 	for sentence, c := range map[string]struct{ text, reason, problem string }{
-		"no JSON is malformed":       {`{`, "annotation_malformed", `it is not valid JSON: read JSON at byte 1: expected a string: unexpected EOF`},
-		"wrong content is invalid":   {`{"key":"k"}`, "annotation_invalid", `field "even" is missing`},
-		"an empty text is malformed": {``, "annotation_malformed", `it is not valid JSON: read JSON at byte 0: expected a value: unexpected EOF`},
+		"no JSON is malformed":       {`{`, "AnnotationMalformed", `it is not valid JSON: read JSON at byte 1: expected a string: unexpected EOF`},
+		"wrong content is invalid":   {`{"key":"k"}`, "AnnotationInvalid", `field "even" is missing`},
+		"an empty text is malformed": {``, "AnnotationMalformed", `it is not valid JSON: read JSON at byte 0: expected a value: unexpected EOF`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			p := podOf("web", "web-1")

@@ -93,12 +93,12 @@ func place(p *pod, s Settings) decision {
 	if err != nil {
 		return deny(statefulSet, ReasonOrdinalInvalid, namePath, metav1.CauseTypeFieldValueInvalid,
 			"pod %s has no ordinal in StatefulSet %s: %v; let the StatefulSet create its pods, or remove the label %s",
-			quote(p.name), quote(statefulSet), err, optInLabel)
+			quote(p.name), quote(statefulSet), err, optInLabel).with(Problem{Value: p.name, Detail: err.Error()})
 	}
 	if p.podIndex.set && p.podIndex.value != p.name[len(statefulSet)+1:] {
 		return deny(statefulSet, ReasonPodIndexMismatch, podIndexPath, metav1.CauseTypeFieldValueInvalid,
 			"label %s is %s, but the name of pod %s says ordinal %d; remove the label or correct it",
-			podIndexLabel, quote(p.podIndex.value), quote(p.name), ordinal)
+			podIndexLabel, quote(p.podIndex.value), quote(p.name), ordinal).with(Problem{Field: podIndexLabel, Value: p.podIndex.value})
 	}
 	return placeByRule(p, s, statefulSet, ordinal)
 }
@@ -110,7 +110,7 @@ func denyMalformed(statefulSet string, err error) decision {
 		field = f.path
 	}
 	return deny(statefulSet, ReasonPodMalformed, field, metav1.CauseTypeFieldValueInvalid,
-		"the pod cannot be read: %v; create it with a client that sends each field once and with its type", err)
+		"the pod cannot be read: %v; create it with a client that sends each field once and with its type", err).with(Problem{Field: field, Detail: err.Error()})
 }
 
 // denyOwner explains that no StatefulSet controls the pod.
@@ -122,7 +122,7 @@ func denyOwner(p *pod) decision {
 	return deny("", ReasonNoStatefulSet, ownersPath, metav1.CauseTypeFieldValueInvalid,
 		"pod %s carries the label %s=%s, but no StatefulSet controls it (%s); remove the label, "+
 			"or let a StatefulSet create the pod, or start the webhook with --default-statefulset=<name>",
-		quote(p.name), optInLabel, optInValue, controller)
+		quote(p.name), optInLabel, optInValue, controller).with(Problem{Value: p.controller.kind})
 }
 
 // example is what denials tell users to write.
@@ -137,12 +137,15 @@ func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision
 	}
 	rule, err := parseRule(p.annotation)
 	if err != nil {
-		reason := ReasonAnnotationInvalid
+		reason, problem := ReasonAnnotationInvalid, Problem{}
 		if errors.Is(err, errNotJSON) {
 			reason = ReasonAnnotationMalformed
 		}
+		if e, ok := errors.AsType[*ruleError](err); ok {
+			problem = e.problem
+		}
 		return deny(statefulSet, reason, annotationPath, metav1.CauseTypeFieldValueInvalid,
-			"annotation %s: %v; write %s in the StatefulSet's pod template", annotationKey, err, example)
+			"annotation %s: %v; write %s in the StatefulSet's pod template", annotationKey, err, example).with(problem)
 	}
 	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal, key: rule.key, value: rule.value(ordinal)}
 	if d.patch, err = patchFor(p, s, d.key, d.value); err != nil {
@@ -162,4 +165,11 @@ func deny(statefulSet, reason, field string, cause metav1.CauseType, format stri
 		statefulSet: statefulSet,
 		denial:      &denial{reason: reason, field: field, cause: cause, message: fmt.Sprintf(format, args...)},
 	}
+}
+
+// with adds the parts of a denial's cause, each cut to its bound.
+func (d decision) with(p Problem) decision {
+	p.Field, p.Value, p.Detail = clip(p.Field, maxProblem), clip(p.Value, maxProblem), clip(p.Detail, maxProblem)
+	d.denial.problem = p
+	return d
 }

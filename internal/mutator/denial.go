@@ -8,30 +8,31 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Why a pod is denied: the values of Denial.Reason and of the metric's label
-// reason. Dashboards and alert texts rely on them.
+// Why a pod is denied: the values of Denial.Reason, of the metric's label reason
+// and of the log's key reason, written as the reasons of Kubernetes' events.
+// Dashboards and alert texts rely on them.
 const (
 	// ReasonPodMalformed: the object is no readable Pod. Never seen from a
 	// healthy API server.
-	ReasonPodMalformed = "pod_malformed"
+	ReasonPodMalformed = "PodMalformed"
 	// ReasonPodUnnamed: the pod has no name yet, so it has no ordinal.
-	ReasonPodUnnamed = "pod_unnamed"
+	ReasonPodUnnamed = "PodUnnamed"
 	// ReasonNameInvalid: the pod or its StatefulSet has a name that Kubernetes
 	// does not store. The API server refuses such a pod a moment later, so no
 	// observer is told: it would be a way to write to whom they tell.
-	ReasonNameInvalid = "name_invalid"
+	ReasonNameInvalid = "NameInvalid"
 	// ReasonNoStatefulSet: the pod is labelled, but no StatefulSet controls it.
-	ReasonNoStatefulSet = "no_statefulset"
+	ReasonNoStatefulSet = "NoStatefulSet"
 	// ReasonOrdinalInvalid: the pod's name is not <statefulset>-<ordinal>.
-	ReasonOrdinalInvalid = "ordinal_invalid"
+	ReasonOrdinalInvalid = "OrdinalInvalid"
 	// ReasonPodIndexMismatch: the pod-index label contradicts the name.
-	ReasonPodIndexMismatch = "pod_index_mismatch"
+	ReasonPodIndexMismatch = "PodIndexMismatch"
 	// ReasonAnnotationMissing: the pod is labelled but has no annotation.
-	ReasonAnnotationMissing = "annotation_missing"
+	ReasonAnnotationMissing = "AnnotationMissing"
 	// ReasonAnnotationMalformed: the annotation is not JSON.
-	ReasonAnnotationMalformed = "annotation_malformed"
+	ReasonAnnotationMalformed = "AnnotationMalformed"
 	// ReasonAnnotationInvalid: the annotation is JSON with the wrong content.
-	ReasonAnnotationInvalid = "annotation_invalid"
+	ReasonAnnotationInvalid = "AnnotationInvalid"
 )
 
 // Reasons lists every Reason constant.
@@ -47,6 +48,7 @@ func Reasons() []string {
 // and what to do.
 type denial struct {
 	reason  string // one of Reasons
+	problem Problem
 	message string
 	field   string // path in the Pod
 	cause   metav1.CauseType

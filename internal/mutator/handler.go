@@ -36,7 +36,8 @@ type Denial struct {
 	// Pod is empty if the pod has no name.
 	Pod     string
 	Reason  string // one of Reasons
-	Message string // a bounded English sentence for the user
+	Problem Problem
+	Message string // a bounded English sentence for the user, made of both
 }
 
 // Handler answers AdmissionReviews.
@@ -102,7 +103,7 @@ func (h *Handler) report(r *review, d *decision, now time.Time, took time.Durati
 		h.observer.Placed(Placement{e.namespace, e.statefulSet, e.pod, d.ordinal, d.key, d.value})
 	case denied:
 		if d.denial.reason != ReasonNameInvalid {
-			h.observer.Denied(Denial{e.namespace, e.statefulSet, e.pod, d.denial.reason, d.denial.message})
+			h.observer.Denied(Denial{e.namespace, e.statefulSet, e.pod, d.denial.reason, d.denial.problem, d.denial.message})
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // errorNoReview is the reason of the result "error": the body is no AdmissionReview v1. What is no admission call at all is
 // answered, and counted, by the server.
-const errorNoReview = "not_review"
+const errorNoReview = "NotReview"
 
 // metrics are resolved once, so that counting takes no look-up of label values.
 type metrics struct {

@@ -45,9 +45,9 @@ func family(t *testing.T, reg *prometheus.Registry, name string) *dto.MetricFami
 func atZero() map[string]float64 {
 	return map[string]float64{
 		"ignored/": 0, "unchanged/": 0, "placed/": 0,
-		"denied/pod_malformed": 0, "denied/pod_unnamed": 0, "denied/name_invalid": 0, "denied/no_statefulset": 0, "denied/ordinal_invalid": 0,
-		"denied/pod_index_mismatch": 0, "denied/annotation_missing": 0, "denied/annotation_malformed": 0, "denied/annotation_invalid": 0,
-		"error/not_review": 0,
+		"denied/PodMalformed": 0, "denied/PodUnnamed": 0, "denied/NameInvalid": 0, "denied/NoStatefulSet": 0, "denied/OrdinalInvalid": 0,
+		"denied/PodIndexMismatch": 0, "denied/AnnotationMissing": 0, "denied/AnnotationMalformed": 0, "denied/AnnotationInvalid": 0,
+		"error/NotReview": 0,
 	}
 }
 
@@ -69,19 +69,19 @@ func TestEachRequestCountsOnce(t *testing.T) {
 		return reviewOf(strings.Replace(podJSON(webRule, ""), old, new, 1))
 	}
 	for series, body := range map[string]string{
-		"ignored/":                    reviewOf(`{}`),
-		"unchanged/":                  reviewOf(podJSON(webRule, `{"name":"node2"}`)),
-		"placed/":                     string(goldenReview(t)),
-		"denied/pod_malformed":        reviewOf(`[]`),
-		"denied/name_invalid":         object(`"name":"web-1"`, `"name":"Web 1"`),
-		"denied/pod_unnamed":          object(`"name":"web-1"`, `"generateName":"web-"`),
-		"denied/no_statefulset":       object(`StatefulSet`, `ReplicaSet`),
-		"denied/ordinal_invalid":      object(`web-1`, `web-01`),
-		"denied/pod_index_mismatch":   object(`"labels":{`, `"labels":{"apps.kubernetes.io/pod-index":"2",`),
-		"denied/annotation_missing":   object(`custom-node-selector`, `other`),
-		"denied/annotation_malformed": reviewOf(podJSON(`{`, ``)),
-		"denied/annotation_invalid":   reviewOf(podJSON(`{}`, ``)),
-		"error/not_review":            `{}`,
+		"ignored/":                   reviewOf(`{}`),
+		"unchanged/":                 reviewOf(podJSON(webRule, `{"name":"node2"}`)),
+		"placed/":                    string(goldenReview(t)),
+		"denied/PodMalformed":        reviewOf(`[]`),
+		"denied/NameInvalid":         object(`"name":"web-1"`, `"name":"Web 1"`),
+		"denied/PodUnnamed":          object(`"name":"web-1"`, `"generateName":"web-"`),
+		"denied/NoStatefulSet":       object(`StatefulSet`, `ReplicaSet`),
+		"denied/OrdinalInvalid":      object(`web-1`, `web-01`),
+		"denied/PodIndexMismatch":    object(`"labels":{`, `"labels":{"apps.kubernetes.io/pod-index":"2",`),
+		"denied/AnnotationMissing":   object(`custom-node-selector`, `other`),
+		"denied/AnnotationMalformed": reviewOf(podJSON(`{`, ``)),
+		"denied/AnnotationInvalid":   reviewOf(podJSON(`{}`, ``)),
+		"error/NotReview":            `{}`,
 	} {
 		t.Run(series, func(t *testing.T) {
 			reg := prometheus.NewRegistry()

@@ -156,7 +156,7 @@ func TestPodThatCannotBePatchedIsDenied(t *testing.T) {
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			compareDecisions(t, decision{outcome: denied, statefulSet: "web", denial: &denial{
-				reason: "pod_malformed", field: c.field, cause: "FieldValueInvalid",
+				reason: "PodMalformed", field: c.field, cause: "FieldValueInvalid",
 				message: "the pod cannot be read: read " + c.field + ": " + c.problem + "; create it with a client that sends each field once and with its type",
 			}}, admit(t, c.object, Settings{}))
 		})

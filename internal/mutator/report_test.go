@@ -96,12 +96,12 @@ func TestDeniedPodIsReported(t *testing.T) {
 			if dry {
 				body = dryRun(body)
 			} else {
-				want = []Denial{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Reason: "annotation_invalid", Message: message}}
+				want = []Denial{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: CodeFieldMissing, Field: "even"}, Message: message}}
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{
 				"level": "INFO", "logger": "admission", "msg": "pod denied", "uid": "u1", "namespace": "shop", "statefulSet": "web", "pod": "web-1",
-				"reason": "annotation_invalid", "message": message, "dryRun": dry, "durationSeconds": 250e-6,
+				"reason": "AnnotationInvalid", "message": message, "dryRun": dry, "durationSeconds": 250e-6,
 			}}, b.lines(t)); diff != "" {
 				t.Errorf("logs differ (-want +got):\n%s", diff)
 			}
@@ -156,7 +156,7 @@ func TestReportsAreBounded(t *testing.T) {
 func TestPodsOfAnUnknownStatefulSetAreReportedWithoutOne(t *testing.T) {
 	b := newFixture(slog.LevelInfo)
 	b.post(reviewOf(`{"metadata":{"name":"web-1","labels":{"ab-build-different":"true"}},"spec":{}}`))
-	if len(b.observer.denied) != 1 || b.observer.denied[0].StatefulSet != "" || b.observer.denied[0].Reason != "no_statefulset" {
+	if len(b.observer.denied) != 1 || b.observer.denied[0].StatefulSet != "" || b.observer.denied[0].Reason != "NoStatefulSet" {
 		t.Errorf("got %+v, want one denial without a StatefulSet", b.observer)
 	}
 }

@@ -96,6 +96,7 @@ func (r *Rotator) observe(ctx context.Context, live bool) (observation, error) {
 	}
 	l.lastRead = now
 	r.note(wrongClock, "", r.clock.problem())
+	r.reportCalm()
 	return seen, nil
 }
 
@@ -226,18 +227,24 @@ func (r *Rotator) writeSecret(ctx context.Context, step kind, s state, seen obse
 	case err != nil:
 	case step == restore:
 		r.remember(k)
-		r.repaired(ctx, secretIndex, "SecretRestored", damage(seen, s), manager, secret)
+		r.repaired(ctx, secretIndex, ReasonSecretRestored, damage(seen, s), manager, secret)
 	default:
 		r.remember(k)
 		signer := k.trusted[0]
 		r.log.Info("took a step of the certificate life cycle", "step", step, "generation", k.record.Generation, "signer", signer.id, "request", k.record.Request)
-		r.report(EventCertificate, stepReasons[step], fmt.Sprintf("%s: the CA is %.12s until %s, the serving certificate ends %s",
-			step, signer.id, signer.expires.UTC().Format(time.RFC3339), k.leafExpires.UTC().Format(time.RFC3339)))
+		r.report(Event{
+			Kind: EventCertificate, Reason: stepReasons[step],
+			CA: fmt.Sprintf("%.12s", signer.id), CAEnds: signer.expires, CertificateEnds: k.leafExpires,
+			Message: fmt.Sprintf("%s: the CA is %.12s until %s, the serving certificate ends %s",
+				step, signer.id, signer.expires.UTC().Format(time.RFC3339), k.leafExpires.UTC().Format(time.RFC3339)),
+		})
 	}
 	return r.wrote(secretIndex, step, err)
 }
 
-var stepReasons = map[kind]string{create: "CACreated", rotate: "CARotated", distrust: "CADistrusted", retire: "CARetired", renew: "CertificateRenewed"}
+var stepReasons = map[kind]string{
+	create: ReasonCACreated, rotate: ReasonCARotated, distrust: ReasonCADistrusted, retire: ReasonCARetired, renew: ReasonCertificateRenewed,
+}
 
 // inject writes memory's caBundle: as a matter of course after each step, as a
 // repair when the caBundle was another one than the last that was ours.
@@ -250,7 +257,7 @@ func (r *Rotator) inject(ctx context.Context, index int, seen observation) time.
 	if err == nil {
 		r.log.Info("wrote the caBundle", "configuration", configurations[index].name, "generation", memory.record.Generation)
 		if i := slices.IndexFunc(before, func(e entry) bool { return last != nil && !bytes.Equal(e.bundle, last) }); i >= 0 {
-			r.repaired(ctx, index, "CABundleRepaired", damageOf(before[i].bundle), manager, seen.secret)
+			r.repaired(ctx, index, ReasonCABundleRepaired, damageOf(before[i].bundle), manager, seen.secret)
 		}
 	}
 	return r.wrote(index, inject, err)

@@ -3,33 +3,14 @@ package rotator
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
-
-// EventKind says what an Event is about.
-type EventKind string
-
-const (
-	EventCertificate EventKind = "certificate" // a step, a renewal or a repair
-	EventTrust       EventKind = "trust"       // the apiserver stopped or began to trust us
-	EventClock       EventKind = "clock"       // the node's clock is wrong, or right again
-)
-
-// Event is something an operator may want to know. One that concerns the fleet
-// is reported by the replica that did the write, so once.
-type Event struct {
-	Kind    EventKind
-	Reason  string // one word, CamelCase
-	Message string // a sentence; never holds key material
-}
 
 // Causes of a repair, as in the metric's label and in messages.
 const (
@@ -68,55 +49,6 @@ func damageOf(bundle []byte) string {
 	return causeBundleReplaced
 }
 
-type metrics struct {
-	expiry  *prometheus.GaugeVec
-	steps   *prometheus.CounterVec
-	repairs *prometheus.CounterVec
-	trusted prometheus.Gauge
-}
-
-// newMetrics registers all series, at zero. overdue and skew are asked at each scrape.
-func newMetrics(reg prometheus.Registerer, overdue, skew func() time.Duration) *metrics {
-	f := promauto.With(reg) // nil registers nothing
-	seconds := func(name, help string, d func() time.Duration) {
-		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return d().Seconds() })
-	}
-	m := &metrics{
-		expiry: f.NewGaugeVec(prometheus.GaugeOpts{Name: "sts_webhook_certificate_expiry_timestamp_seconds",
-			Help: "When the certificate ends, in seconds since the epoch; 0 until there is one."}, []string{"certificate"}),
-		steps: f.NewCounterVec(prometheus.CounterOpts{Name: "sts_webhook_rotations_total",
-			Help: "Steps of the certificate life cycle that this replica tried, by result."}, []string{"step", "result"}),
-		repairs: f.NewCounterVec(prometheus.CounterOpts{Name: "sts_webhook_repairs_total",
-			Help: "Repairs of the certificate Secret and of the caBundle that this replica made, by cause."}, []string{"cause"}),
-		trusted: f.NewGauge(prometheus.GaugeOpts{Name: "sts_webhook_trusted",
-			Help: "Whether the caBundle of the webhook configuration verifies the certificate that this replica serves."}),
-	}
-	seconds("sts_webhook_rotation_overdue_seconds", "For how long a rotation, renewal or repair has been due and not been done; 0 if none is.", overdue)
-	seconds("sts_webhook_clock_skew_seconds", "How far the local clock is ahead of the apiserver's; 0 within the resolution of two seconds.", skew)
-	for _, c := range []string{"ca", "serving"} {
-		m.expiry.WithLabelValues(c)
-	}
-	for _, k := range []kind{create, rotate, distrust, retire, renew, restore, inject} {
-		for _, result := range []string{"success", "conflict", "error"} {
-			m.steps.WithLabelValues(string(k), result)
-		}
-	}
-	for _, c := range causes {
-		m.repairs.WithLabelValues(c)
-	}
-	return m
-}
-
-func (m *metrics) serving(cert *tls.Certificate, trusted bool) {
-	m.trusted.Set(0)
-	if trusted {
-		m.trusted.Set(1)
-	}
-	if cert != nil {
-		m.expiry.WithLabelValues("serving").Set(float64(cert.Leaf.NotAfter.Unix()))
-	}
-}
-
 // condition is something that is wrong for a while. It is reported when it has
 // lasted, in the log also when its cause changes, and when it ends.
 type condition struct {
@@ -129,9 +61,9 @@ type condition struct {
 
 var (
 	cannotRead  = condition{message: "cannot read from the apiserver"}
-	cannotWrite = condition{message: "the apiserver refuses a write; serving goes on", kind: EventCertificate, began: "WriteRefused", ended: "WriteSucceeded", after: 3 * time.Second}
-	notTrusted  = condition{message: "the apiserver does not call this replica", kind: EventTrust, began: "TrustLost", ended: "TrustRestored", after: 5 * time.Second}
-	wrongClock  = condition{message: "the node's clock is wrong", kind: EventClock, began: "ClockSkew", ended: "ClockRight"}
+	cannotWrite = condition{message: "the apiserver refuses a write; serving goes on", kind: EventCertificate, began: ReasonWriteRefused, ended: ReasonWriteSucceeded, after: 3 * time.Second}
+	notTrusted  = condition{message: "the apiserver does not call this replica", kind: EventTrust, began: ReasonTrustLost, ended: ReasonTrustRestored, after: 5 * time.Second}
+	wrongClock  = condition{message: "the node's clock is wrong", kind: EventClock, began: ReasonClockSkew, ended: ReasonClockRight}
 	badRequest  = condition{message: "ignoring a request that cannot be read; write it with: sts-webhook rotate"}
 	newerFormat = condition{message: "a newer build keeps the Secret: leaving it alone", quiet: true}
 )
@@ -151,7 +83,7 @@ func (r *Rotator) note(c condition, object string, err error) {
 		delete(r.loop.conditions, key)
 		if s.logged != "" {
 			r.log.Info("resolved", "condition", c.message, "object", object, "lasted", now.Sub(s.since).String())
-			r.report(c.kind, c.ended, "resolved: "+c.message)
+			r.report(Event{Kind: c.kind, Reason: c.ended, Object: object, Message: "resolved: " + c.message})
 		}
 		return
 	}
@@ -165,7 +97,14 @@ func (r *Rotator) note(c condition, object string, err error) {
 			r.log.Error(err, c.message, "object", object)
 		}
 		if s.logged == "" {
-			r.report(c.kind, c.began, c.message+": "+err.Error())
+			e := Event{Kind: c.kind, Reason: c.began, Object: object, Detail: err.Error(), Message: c.message + ": " + err.Error()}
+			if known, ok := errors.AsType[*causedError](err); ok {
+				e.Cause = known.cause
+			}
+			if c.kind == EventClock {
+				e.Skew = r.clock.Skew().Round(time.Second)
+			}
+			r.report(e)
 		}
 		s.logged = text
 	}
@@ -176,9 +115,9 @@ func (r *Rotator) note(c condition, object string, err error) {
 // duration, a version.
 var number = regexp.MustCompile(`[0-9]+`)
 
-func (r *Rotator) report(kind EventKind, reason, message string) {
-	if reason != "" {
-		r.opts.Report(Event{Kind: kind, Reason: reason, Message: message})
+func (r *Rotator) report(e Event) {
+	if e.Reason != "" {
+		r.opts.Report(e)
 	}
 }
 
@@ -190,6 +129,7 @@ type writeState struct {
 
 	repairs                int // with less than recursWithin between them
 	repairedAt, reportedAt time.Time
+	recurring              bool // this replica reported that the repairs recur, and not yet that they ended
 }
 
 // wrote notes the result of a write and returns when to look again.
@@ -258,7 +198,8 @@ func (r *Rotator) repaired(ctx context.Context, index int, reason, cause, manage
 	r.metrics.repairs.WithLabelValues(cause).Inc()
 	r.log.Info("repaired", "object", object, "cause", cause, "manager", manager)
 	if w.repairs < recurs {
-		r.report(EventCertificate, reason, fmt.Sprintf("%s was %s (field manager: %s); repaired", object, cause, manager))
+		r.report(Event{Kind: EventCertificate, Reason: reason, Object: object, Cause: cause, Manager: manager,
+			Message: fmt.Sprintf("%s was %s (field manager: %s); repaired", object, cause, manager)})
 		return
 	}
 	if now.Sub(w.reportedAt) <= recursWithin {
@@ -272,5 +213,21 @@ func (r *Rotator) repaired(ctx context.Context, index int, reason, cause, manage
 	err := fmt.Errorf("%s was repaired %d times by this replica, the last time because it was %s; the field manager that changed it last is %q: stop it from writing there",
 		object, w.repairs, cause, manager)
 	r.log.Error(err, "repaired again and again", "object", object, "manager", manager, "count", w.repairs)
-	r.report(EventCertificate, "RepairRecurs", err.Error())
+	w.recurring = true
+	r.report(Event{Kind: EventCertificate, Reason: ReasonRepairRecurs, Object: object, Cause: cause, Manager: manager, Count: w.repairs, Message: err.Error()})
+}
+
+// reportCalm reports that what this replica had to repair again and again has been
+// left alone for recursWithin.
+func (r *Rotator) reportCalm() {
+	for index, w := range r.loop.writes {
+		if !w.recurring || r.clock.Now().Sub(w.repairedAt) <= recursWithin {
+			continue
+		}
+		w.recurring = false
+		object := objectName(index)
+		r.log.Info("resolved", "condition", "repaired again and again", "object", object)
+		r.report(Event{Kind: EventCertificate, Reason: ReasonRepairsEnded, Object: object,
+			Message: fmt.Sprintf("%s needed no repair for %s", object, recursWithin)})
+	}
 }

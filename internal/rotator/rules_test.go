@@ -233,7 +233,14 @@ func TestARepairThatRecursIsReportedOnceWithTheFieldManager(t *testing.T) {
 				if single := append(f.reported("CABundleRepaired"), f.reported("SecretRestored")...); len(single) != 2 {
 					t.Errorf("%d repairs were reported on their own, want the two before", len(single))
 				}
+				if ended := f.reported(ReasonRepairsEnded); len(ended) != 0 {
+					t.Errorf("the end was reported too early: %q", ended)
+				}
+				time.Sleep(recursWithin + time.Minute)
 				f.settled()
+				if ended := f.reported(ReasonRepairsEnded); len(ended) != 1 || !strings.Contains(ended[0], c.what) {
+					t.Errorf("RepairsEnded: %q, want one about %s", ended, c.what)
+				}
 			})
 		})
 	}

@@ -61,11 +61,11 @@ func (r *Rotator) trustProblem(seen observation, trusted bool) error {
 	case trusted:
 		return nil
 	case len(seen.entries(r.opts.Namespace)) == 0:
-		return fmt.Errorf("%s has no webhook that calls the Service %s/%s: opted-in pods are created without their node selector; "+
-			"apply the manifests again", configurations[0], r.opts.Namespace, ServiceName)
+		return &causedError{causeConfigurationMissing, fmt.Errorf("%s has no webhook that calls the Service %s/%s: opted-in pods are created without their node selector; "+
+			"apply the manifests again", configurations[0], r.opts.Namespace, ServiceName)}
 	}
-	return fmt.Errorf("the caBundle of %s does not verify the served certificate: opted-in pods are refused; "+
-		"look for what overwrites the caBundle", configurations[0])
+	return &causedError{causeBundleUnverified, fmt.Errorf("the caBundle of %s does not verify the served certificate: opted-in pods are refused; "+
+		"look for what overwrites the caBundle", configurations[0])}
 }
 
 // Ready is nil once this replica has proven that the apiserver can call it, and

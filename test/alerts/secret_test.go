@@ -18,10 +18,18 @@ import (
 // alertSecret is the optional Secret of the documentation.
 const alertSecret = "sts-webhook-dingtalk"
 
+// teamSecret is the Secret of the robot that hears of one namespace.
+const teamSecret = "sts-webhook-dingtalk-team"
+
 // putSecret creates or changes the Secret.
 func (w *world) putSecret(t *testing.T, url, secret string) {
 	t.Helper()
-	object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: alertSecret}, StringData: map[string]string{"url": url, "secret": secret}}
+	w.putSecretNamed(t, alertSecret, map[string]string{"url": url, "secret": secret})
+}
+
+func (w *world) putSecretNamed(t *testing.T, name string, data map[string]string) {
+	t.Helper()
+	object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
 	secrets := w.Client.CoreV1().Secrets(webhook.Namespace)
 	_, err := secrets.Create(w.ctx, object, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
@@ -72,7 +80,7 @@ func (w *world) testAlertTest(t *testing.T) {
 		sentence    string
 	}{
 		{"no Secret", "", "", 1, `no robot is configured: put the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
-		{"all is right", w.trial.url(), w.trial.secret, 0, "DingTalk accepted the test message: the robot's address, signature and security settings are right."},
+		{"all is right", w.trial.url(), w.trial.secret, 0, "DingTalk accepted the test message: the robot's address is right, and the call was signed."},
 		{"bad signature", w.trial.url(), w.fleet.secret, 1, `copy the SEC... text of the robot's "additional signature" setting into key "secret" of Secret sts-webhook-dingtalk`},
 		{"keyword missing", w.strict.url(), w.strict.secret, 1, `set the robot's custom keyword to "sts-webhook"`},
 		{"token unknown", strings.Replace(w.trial.url(), w.trial.token, w.strict.token, 1), w.trial.secret, 1, `copy the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},

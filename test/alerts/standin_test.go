@@ -21,6 +21,9 @@ import (
 // the webhook's leaks are looked for.
 const standInNamespace = "dingtalk"
 
+// improper is the word for which the robots refuse a message.
+const improper = "improperword"
+
 // robot is one stand-in in the pod.
 type robot struct {
 	name    string
@@ -48,14 +51,15 @@ func (r robot) url() string {
 	return fmt.Sprintf("http://%s:%d/robot/send?access_token=%s", r.address, r.port, r.token)
 }
 
-// startStandIn runs the three robots as containers of one pod behind one Service.
+// startStandIn runs the robots as containers of one pod behind one Service.
 func (w *world) startStandIn(t *testing.T) {
 	t.Helper()
 	w.makeNamespace(t, standInNamespace)
-	robots := []*robot{&w.fleet, &w.trial, &w.strict}
+	robots := []*robot{&w.fleet, &w.trial, &w.strict, &w.team}
 	w.fleet = newRobot(t, "fleet", 8080, "")
 	w.trial = newRobot(t, "trial", 8090, "")
 	w.strict = newRobot(t, "strict", 8100, "no message holds this")
+	w.team = newRobot(t, "team", 8110, "")
 	labels := map[string]string{"app": "dingtalk"}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "dingtalk", Labels: labels}}
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "dingtalk"}, Spec: corev1.ServiceSpec{Selector: labels}}
@@ -64,7 +68,7 @@ func (w *world) startStandIn(t *testing.T) {
 			Name: r.name, Image: standInImage, ImagePullPolicy: corev1.PullIfNotPresent,
 			Args: []string{
 				fmt.Sprintf("--listen=:%d", r.port), fmt.Sprintf("--control=:%d", r.port+1),
-				"--token=" + r.token, "--secret=" + r.secret, "--keyword=" + r.keyword,
+				"--token=" + r.token, "--secret=" + r.secret, "--keyword=" + r.keyword, "--improper=" + improper,
 			},
 		})
 		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: r.name, Port: int32(r.port)})

@@ -30,7 +30,7 @@ const (
 
 // flags of the webhook in the story. A short overlap lets a rotation end in seconds.
 var flags = []string{
-	"--dingtalk-allow-http", "--alert-language=en", "--cluster-name=" + clusterName,
+	"--dingtalk-allow-http", "--alert-language=en", "--alert-timezone=UTC", "--cluster-name=" + clusterName,
 	"--ca-overlap=2s", "--rotation-check=1s",
 }
 
@@ -42,8 +42,8 @@ type world struct {
 	ctx  context.Context
 	full bool
 	// fleet is the robot that the replicas report to, trial and strict are for
-	// alert-test; strict asks for a keyword that no message holds.
-	fleet, trial, strict robot
+	// alert-test; strict asks for a keyword that no message holds, team hears of one namespace.
+	fleet, trial, strict, team robot
 	// namespace is where the story's pods are created.
 	namespace string
 	// printed is what alert-test printed, to be searched for secrets.
@@ -114,7 +114,9 @@ func (w *world) install(t *testing.T) {
 	t.Helper()
 	args, err := json.Marshal(flags)
 	must(t, err)
-	patch := fmt.Sprintf(`{"spec":{"replicas":%d,"template":{"spec":{"containers":[{"name":%q,"args":%s}]}}}}`, replicas, webhook.Deployment, args)
+	patch := fmt.Sprintf(`{"spec":{"replicas":%d,"template":{"spec":{
+		"containers":[{"name":%q,"args":%s,"volumeMounts":[{"name":"team","mountPath":"/etc/sts-webhook/robots/team","readOnly":true}]}],
+		"volumes":[{"name":"team","secret":{"secretName":%q,"optional":true,"defaultMode":288}}]}}}}`, replicas, webhook.Deployment, args, teamSecret)
 	files, err := filepath.Glob(w.Path("manifests/*.yaml"))
 	must(t, err)
 	dir := t.TempDir()

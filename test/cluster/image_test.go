@@ -193,7 +193,7 @@ func TestDockerfileAndWebhookImageAgree(t *testing.T) {
 			t.Errorf("%s: got %q, want none: WebhookImage has none", name, got)
 		}
 	}
-	if want := `CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"`; !strings.Contains(build, want) {
+	if want := `CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X sts-mutating-webhook/internal/app.version=$VERSION"`; !strings.Contains(build, want) {
 		t.Errorf("build stage: %s is missing", want)
 	}
 }

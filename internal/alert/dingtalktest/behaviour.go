@@ -23,7 +23,8 @@ const (
 	HTML      Behaviour = "html"       // 200 with a page, as a captive proxy does
 	Huge      Behaviour = "huge"       // 200 with an endless body
 	Redirect  Behaviour = "redirect"   // 302 to another path of the same host
-	Echo      Behaviour = "echo"       // 310000 with a text that quotes the call's address, token included
+	Punish    Behaviour = "punish"     // 200 with the ban of the calling address
+	Echo      Behaviour = "echo"       // 310000 with a text that quotes the call's address, token and signature included
 )
 
 const (
@@ -41,13 +42,13 @@ func Status(status int) Behaviour { return Behaviour(statusPrefix + strconv.Itoa
 func ParseBehaviour(name string) (Behaviour, error) {
 	b := Behaviour(name)
 	switch b {
-	case OK, Hang, SlowLoris, Reset, HTML, Huge, Redirect, Echo:
+	case OK, Hang, SlowLoris, Reset, HTML, Huge, Redirect, Punish, Echo:
 		return b, nil
 	}
 	if b.code() != 0 || b.status() != 0 {
 		return b, nil
 	}
-	return "", fmt.Errorf("parse behaviour %q: must be ok, hang, slow-loris, reset, html, huge, redirect, echo, errcode:N or status:N", name)
+	return "", fmt.Errorf("parse behaviour %q: must be ok, hang, slow-loris, reset, html, huge, redirect, punish, echo, errcode:N or status:N", name)
 }
 
 // Behave changes the robot's behaviour for calls that come from now on.
@@ -93,9 +94,11 @@ func (b Behaviour) misbehave(w http.ResponseWriter, r *http.Request) bool {
 		}
 	case Redirect:
 		http.Redirect(w, r, "/elsewhere?"+r.URL.RawQuery, http.StatusFound)
+	case Punish:
+		_, _ = io.WriteString(w, `{"status":1111,"punish":"deny"}`)
 	case Echo:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"errcode":310000,"errmsg":%q}`, "bad address "+r.URL.String()+" "+r.URL.Query().Get("access_token"))
+		_, _ = fmt.Fprintf(w, `{"errcode":310000,"errmsg":%q}`, "bad address "+r.URL.String()+" "+r.URL.Query().Get("access_token")+" "+r.URL.Query().Get("sign"))
 	default:
 		if b.status() == 0 {
 			return false
@@ -148,6 +151,10 @@ var errorTexts = map[int]string{
 	400101: "access_token is not exist",
 	400102: "robot is stopped",
 	400106: "robot is not exist",
+	430101: "content contains unsafe link",
+	430102: "content contains improper text",
+	430103: "content contains improper image",
+	430104: "content contains improper content",
 	460101: "message too long",
 	101002: "message too long",
 	40035:  "missing parameter json",

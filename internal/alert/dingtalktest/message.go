@@ -52,10 +52,10 @@ func parse(body []byte) (Message, int, string) {
 	return out, 0, ""
 }
 
-// Called returns the mobiles that the message really calls: DingTalk calls a
-// mobile only if it also stands in the text.
+// Called returns the mobiles and the user ids that the message really calls: DingTalk
+// calls only who also stands in the text.
 func (m Message) Called() []string {
-	return slices.DeleteFunc(slices.Clone(m.AtMobiles), func(mobile string) bool {
-		return !strings.Contains(m.Text, "@"+mobile)
+	return slices.DeleteFunc(slices.Concat(m.AtMobiles, m.AtUserIDs), func(name string) bool {
+		return !strings.Contains(m.Text, "@"+name)
 	})
 }

@@ -30,10 +30,11 @@ const (
 
 // Options describe one robot. The zero value has an empty token, which no call can match.
 type Options struct {
-	Token   string           // access_token that calls must carry
-	Secret  string           // key of the signature; empty: none is checked
-	Keyword string           // must be in the text; empty: none is asked for
-	Now     func() time.Time // nil means time.Now
+	Token    string           // access_token that calls must carry
+	Secret   string           // key of the signature; empty: none is checked
+	Keyword  string           // must be in the text; empty: none is asked for
+	Improper string           // a word for which a message is refused with 430102; empty: none
+	Now      func() time.Time // nil means time.Now
 }
 
 // Robot is the stand-in, an http.Handler for any path. It is safe for concurrent use.
@@ -121,6 +122,7 @@ func (r *Robot) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		return
 	}
 	code, text := r.judge(request, body, behaviour)
+	w.Header().Set("Date", r.o.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"errcode": code, "errmsg": text})
 }
@@ -169,6 +171,9 @@ func (r *Robot) check(request *http.Request, body []byte, now time.Time, behavio
 	}
 	if !strings.Contains(message.Title+message.Text, r.o.Keyword) {
 		return 310000, "keywords not in content, more: [https://ding-doc.dingtalk.com]"
+	}
+	if r.o.Improper != "" && strings.Contains(message.Title+message.Text, r.o.Improper) {
+		return 430102, errorText(430102)
 	}
 	message.At = now
 	r.messages = append(r.messages, message)

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	token  = "token"
 	secret = "SECtest"
-	good   = `{"msgtype":"markdown","markdown":{"title":"t","text":"hello @138"},"at":{"atMobiles":["138","139"],"isAtAll":false}}`
+	good   = `{"msgtype":"markdown","markdown":{"title":"t","text":"hello @138 @boss"},"at":{"atMobiles":["138","139"],"atUserIds":["boss","other"],"isAtAll":false}}`
 )
 
 // clock is set by tests.
@@ -157,8 +157,8 @@ func TestTwentyMessagesAMinuteThenTenMinutesOfSilence(t *testing.T) {
 func TestWhoIsReallyCalled(t *testing.T) {
 	robot, k := newRobot(Options{})
 	k.call().send(t, robot)
-	if got := robot.Messages()[0].Called(); !slices.Equal(got, []string{"138"}) {
-		t.Errorf("called %v, want the one that stands in the text", got)
+	if got := robot.Messages()[0].Called(); !slices.Equal(got, []string{"138", "boss"}) {
+		t.Errorf("called %v, want those that stand in the text", got)
 	}
 }
 
@@ -170,7 +170,7 @@ func TestControl(t *testing.T) {
 		robot.Control().ServeHTTP(w, httptest.NewRequest(method, path, nil))
 		return w.Code, w.Body.String()
 	}
-	if code, body := ask("GET", "/messages"); code != 200 || !strings.Contains(body, `"text":"hello @138"`) {
+	if code, body := ask("GET", "/messages"); code != 200 || !strings.Contains(body, `"text":"hello @138 @boss"`) {
 		t.Errorf("messages: %d %s", code, body)
 	}
 	if code, body := ask("GET", "/stats"); code != 200 || !strings.Contains(body, `"accepted":1`) {
@@ -199,7 +199,7 @@ func TestBehaviours(t *testing.T) {
 	defer client.CloseIdleConnections()
 	for behaviour, want := range map[Behaviour]string{
 		OK: `"errcode":0`, HTML: "<html>", Redirect: "302", Status(503): "503", Errcode(-1): `"errcode":-1`,
-		Hang: "deadline", SlowLoris: "deadline", Huge: "endless", Reset: "reset by peer", Echo: "310000",
+		Hang: "deadline", SlowLoris: "deadline", Huge: "endless", Reset: "reset by peer", Echo: "310000", Punish: `"punish":"deny"`,
 	} {
 		if parsed, err := ParseBehaviour(string(behaviour)); err != nil || parsed != behaviour {
 			t.Errorf("ParseBehaviour(%s) = %s, %v", behaviour, parsed, err)
@@ -240,17 +240,19 @@ func TestPlacedPodsAreRead(t *testing.T) {
 		text string
 		want map[string]string // nil: an error
 	}{
-		"a list":              {"- shop/web-0, 2 -> name=node1", map[string]string{"shop/web-0": "name=node1", "shop/web-2": "name=node1"}},
-		"a range":             {"- shop/db-2-3..5 -> name=node1", map[string]string{"shop/db-2-3": "name=node1", "shop/db-2-4": "name=node1", "shop/db-2-5": "name=node1"}},
-		"parity":              {"x\n- a/b-0..2 (even) -> k=v\ny", map[string]string{"a/b-0": "k=v", "a/b-2": "k=v"}},
-		"parity in Chinese":   {"- a/b-1..3（奇数） -> k=v", map[string]string{"a/b-1": "k=v", "a/b-3": "k=v"}},
-		"a step and escapes":  {"- a/b-1..7 (step 3), 9 -> k=v\\_1", map[string]string{"a/b-1": "k=v_1", "a/b-4": "k=v_1", "a/b-7": "k=v_1", "a/b-9": "k=v_1"}},
-		"nothing":             {"### title\n- TrustLost: x", map[string]string{}},
-		"the wrong parity":    {"- a/b-1..3 (even) -> k=v", nil},
-		"a range that misses": {"- a/b-1..6 (step 3) -> k=v", nil},
-		"the same pod twice":  {"- a/b-1, 1 -> k=v", nil},
-		"no ordinals":         {"- a/b-x -> k=v", nil},
-		"no dash":             {"- ab -> k=v", nil},
+		"a list":              {"- shop/web 0, 2 → name=node1", map[string]string{"shop/web-0": "name=node1", "shop/web-2": "name=node1"}},
+		"a list in Chinese":   {"- shop/web 0、2 → name=node1", map[string]string{"shop/web-0": "name=node1", "shop/web-2": "name=node1"}},
+		"a range":             {"- shop/db-2 3–5 → name=node1", map[string]string{"shop/db-2-3": "name=node1", "shop/db-2-4": "name=node1", "shop/db-2-5": "name=node1"}},
+		"parity":              {"x\n- a/b even 0–2 → k=v\ny", map[string]string{"a/b-0": "k=v", "a/b-2": "k=v"}},
+		"parity in Chinese":   {"- a/b 奇数 1–3 → k=v", map[string]string{"a/b-1": "k=v", "a/b-3": "k=v"}},
+		"a step":              {"- a/b 1–7 (step 3), 9 → k=v_1", map[string]string{"a/b-1": "k=v_1", "a/b-4": "k=v_1", "a/b-7": "k=v_1", "a/b-9": "k=v_1"}},
+		"a step in Chinese":   {"- a/b 1–7（步长 3）、9 → k=v", map[string]string{"a/b-1": "k=v", "a/b-4": "k=v", "a/b-7": "k=v", "a/b-9": "k=v"}},
+		"nothing":             {"### title\n- 18:00:02 trust lost", map[string]string{}},
+		"the wrong parity":    {"- a/b even 1–3 → k=v", nil},
+		"a range that misses": {"- a/b 1–6 (step 3) → k=v", nil},
+		"the same pod twice":  {"- a/b 1, 1 → k=v", nil},
+		"words":               {"- a/b x → k=v", nil},
+		"no ordinals":         {"- ab → k=v", nil},
 	} {
 		got, err := Placed(c.text)
 		if (err != nil) != (c.want == nil) || err == nil && !maps.Equal(got, c.want) {

@@ -37,6 +37,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.Token, "token", "stand-in-token", "access_token that calls must carry")
 	flags.StringVar(&o.Secret, "secret", "", "key of the signature; empty: signatures are not checked")
 	flags.StringVar(&o.Keyword, "keyword", "", "must be in every message; empty: none is asked for")
+	flags.StringVar(&o.Improper, "improper", "", "a word for which a message is refused with 430102; empty: none")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse flags: %w", err)
 	}

@@ -1,0 +1,144 @@
+package alert
+
+import "time"
+
+// split prepares the lines of a message whose content was refused for messages half
+// as long, so that one line cannot silence the others. It reports false for a single
+// line, which is the one to give up.
+func (q *queue) split(b batch) bool {
+	for _, e := range b.entries {
+		e.line.maxBatch = max(1, len(b.entries)/2)
+	}
+	return len(b.entries) > 1
+}
+
+// settle takes what a message told out of those that wait, and remembers it, so that
+// it is not told again too soon. With accepted unset it was given up.
+func (q *queue) settle(b batch, now time.Time, accepted bool) {
+	q.dropped -= b.dropped
+	for _, e := range b.entries {
+		switch {
+		case b.category == placements:
+			q.settlePlaced(e, now)
+		case e.line.count == 0: // it was dropped meanwhile
+		case b.category == own:
+			q.settleOwn(e, now)
+		default:
+			q.settleDenied(e, now, accepted)
+		}
+	}
+	if !accepted {
+		q.dropped += b.dropped
+		for _, e := range b.entries {
+			q.dropped += e.events()
+		}
+	}
+}
+
+func (q *queue) settleOwn(e entry, now time.Time) {
+	l, s := e.line, e.line.state
+	later := l.count - e.count
+	q.unwait(l, own)
+	if s.waiting == l {
+		s.waiting, s.toldAt, s.repeats = nil, now, later
+	}
+}
+
+func (q *queue) settleDenied(e entry, now time.Time, accepted bool) {
+	l := e.line
+	l.repeats += l.count - e.count - e.repeats
+	q.unwait(l, denials)
+	l.toldAt = now
+	if i := q.incidents[setKey{l.key.namespace, l.key.statefulSet}]; i != nil && &i.recovery == l {
+		for _, old := range i.lines { // the same mistake is news again
+			if old.toldAt = (time.Time{}); old.count == 0 {
+				delete(q.lines, old.key)
+			}
+		}
+		delete(q.incidents, setKey{l.key.namespace, l.key.statefulSet})
+		return
+	}
+	if l.key.reason == Recovered {
+		return
+	}
+	if accepted {
+		l.maxBatch = 0
+	}
+	if l.key.reason == MoreDenied || len(q.lines) > 3*q.limits.lines {
+		delete(q.lines, l.key)
+	}
+}
+
+func (q *queue) settlePlaced(e entry, now time.Time) {
+	l := e.line
+	for _, ordinal := range e.ordinals {
+		if _, waits := l.ordinals[ordinal]; !waits {
+			continue
+		}
+		delete(l.ordinals, ordinal)
+		q.ordinals--
+		if _, known := l.told[ordinal]; !known {
+			if q.remembered >= q.limits.ordinals {
+				continue
+			}
+			q.remembered++
+		}
+		l.told[ordinal] = now
+	}
+	if len(l.ordinals) > 0 {
+		return
+	}
+	q.unwait(l, placements)
+	l.toldAt = now
+	if len(l.told) == 0 || len(q.lines) > 3*q.limits.lines {
+		q.remembered -= len(l.told)
+		delete(q.lines, l.key)
+	}
+}
+
+// forget drops the memory of what was told too long ago to make a repeat. A line that
+// was repeated is kept once as long again, for the count.
+func (q *queue) forget(now time.Time) {
+	for key, l := range q.lines {
+		for ordinal, at := range l.told {
+			if now.Sub(at) >= q.repeatAfter {
+				delete(l.told, ordinal)
+				q.remembered--
+			}
+		}
+		keep := q.repeatAfter
+		if l.repeats > 0 || l.maxBatch > 0 {
+			keep *= 2
+		}
+		if l.count == 0 && len(l.told) == 0 && now.Sub(l.toldAt) >= keep {
+			delete(q.lines, key)
+		}
+	}
+	for topic, s := range q.states {
+		if endOf[s.reason] == "" && s.waiting == nil && now.Sub(s.toldAt) >= 2*q.repeatAfter {
+			delete(q.states, topic)
+		}
+	}
+	for set, i := range q.incidents {
+		if i.recovery.count == 0 && now.Sub(i.last) >= incidentAge {
+			delete(q.incidents, set)
+		}
+	}
+}
+
+// clear forgets everything but the states that hold: nobody listens. A robot that
+// comes later is told what is wrong then.
+func (q *queue) clear() {
+	fresh := newQueue(q.limits)
+	fresh.wakeBefore = q.wakeBefore
+	for topic, s := range q.states {
+		if endOf[s.reason] == "" {
+			continue
+		}
+		fresh.states[topic] = s
+		if s.waiting != nil {
+			fresh.waiting[own] = append(fresh.waiting[own], s.waiting)
+		}
+	}
+	*q = *fresh
+}

@@ -1,0 +1,148 @@
+package alert
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// defaultRobot is the name of the robot of --dingtalk-url-file.
+	defaultRobot = "default"
+	// lookEvery is how often the files are looked at, so that what is seen of them is
+	// logged though no event comes.
+	lookEvery = 10 * time.Second
+	// maxRobots bounds the directories that are taken for robots.
+	maxRobots = 50
+)
+
+// files are where a robot's settings are. Without namespaces it hears of everything.
+type files struct{ url, secret, namespaces string }
+
+func filesIn(dir string) files {
+	return files{filepath.Join(dir, "url"), filepath.Join(dir, "secret"), filepath.Join(dir, "namespaces")}
+}
+
+// robotDirs returns the names of the directory's subdirectories. Kubernetes mounts
+// Secrets by links, and hides its own directories behind two dots.
+func robotDirs(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // a directory that is missing holds no robot
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if at, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && at.IsDir() && len(names) < maxRobots {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// sighting is what the files said when they were looked at.
+type sighting struct {
+	host       string // empty: no robot
+	signed     bool
+	namespaces string // one a line; empty: all
+	problem    string // why the files cannot be used
+}
+
+// look reads the files once in lookEvery and logs what it sees at first and at every
+// change: alerts that are off, or cannot be sent, must not be found out by their absence.
+func (r *robot) look() {
+	if now := r.o.Clock.Now(); r.lookedAt.IsZero() || now.Sub(r.lookedAt) >= lookEvery {
+		r.lookedAt = now
+		r.lookNow()
+	}
+}
+
+func (r *robot) lookNow() {
+	c, err := readCredentials(r.files, r.o.AllowHTTP)
+	now := sighting{host: c.host, signed: c.signed(), namespaces: r.readNamespaces()}
+	if err != nil && !errors.Is(err, errOff) {
+		now.problem = err.Error()
+	}
+	if errors.Is(err, errOff) {
+		r.forgetAll()
+	}
+	changed := now != r.seen || r.seen == sighting{} && !r.looked
+	r.seen, r.looked = now, true
+	if !changed {
+		return
+	}
+	switch {
+	case now.problem != "":
+		r.o.Log.Error(fail(reasonCredentials, 0, now.problem), "alerts cannot be sent", "robot", r.name, "reason", reasonCredentials)
+	case now.host == "":
+		r.o.Log.Info("alerts are off", "robot", r.name, "cause", errOff.Error(), "file", r.files.url)
+	default:
+		kinds := slices.Sorted(slices.Values(r.o.AlertOn))
+		r.o.Log.Info("alerts are on", "robot", r.name, "host", now.host, "signed", now.signed, "kinds", kinds, "namespaces", strings.Fields(now.namespaces))
+	}
+}
+
+// report logs a change: when trouble begins, when its cause changes and when it
+// is over. The same cause is logged once, however many messages meet it.
+func (r *robot) report(err error) {
+	failed, isFailure := errors.AsType[*failure](err)
+	if errors.Is(err, errOff) || isFailure && failed.reason == reasonCredentials {
+		r.lookNow()
+		r.lastCause = ""
+		return
+	}
+	cause := ""
+	if isFailure {
+		cause = fmt.Sprint(failed.reason, failed.code, withoutNumbers(failed.detail))
+	}
+	if cause == r.lastCause {
+		return
+	}
+	r.lastCause = cause
+	if cause == "" {
+		r.o.Log.Info("alerts are sent again", "robot", r.name)
+		return
+	}
+	r.o.Log.Error(failed, "alerts cannot be sent", "robot", r.name, "reason", failed.reason)
+}
+
+// withoutNumbers leaves out what may differ between two texts of the same cause: ports,
+// durations, request ids.
+func withoutNumbers(text string) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// readNamespaces reads the file "namespaces" and returns its names, one a line; # begins
+// a comment. Without the file the robot hears of all.
+func (r *robot) readNamespaces() string {
+	if r.files.namespaces == "" {
+		return ""
+	}
+	text, err := readTrimmed(r.files.namespaces)
+	if _, missing := os.Stat(r.files.namespaces); missing != nil || err != nil {
+		r.spaces.Store(nil)
+		return ""
+	}
+	only := map[string]bool{}
+	var names []string
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		if name := strings.TrimSpace(line); name != "" && !only[name] {
+			only[name] = true
+			names = append(names, name)
+		}
+	}
+	r.spaces.Store(&only)
+	return strings.Join(names, "\n")
+}
