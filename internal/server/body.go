@@ -10,30 +10,40 @@ import (
 const (
 	// smallestBuffer holds most reviews of a pod.
 	smallestBuffer = 16 << 10
-	// trusted is how much has to arrive before the length that was announced is believed.
-	trusted = 256 << 10
+	// largestPooled is the largest buffer that is kept for later requests. Who has filled it is believed the length that
+	// was announced.
+	largestPooled = smallestBuffer << 4
 	// bodyRate is the slowest pace of a body, in bytes a second, that is not cut.
 	bodyRate = 4 << 20
 )
 
-// buffers holds *[]byte of smallestBuffer; larger ones are rare and left to the garbage collector.
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, smallestBuffer)
-	return &b
-}}
+// pools hold *[]byte of 16, 64 and 256 KiB. Without the larger two a call of 100 KiB costs 491 us of CPU instead of 280.
+var pools [3]sync.Pool
 
-func newBuffer(size int) []byte {
-	if size == smallestBuffer {
-		return *buffers.Get().(*[]byte)
+// pool returns where buffers of that size are kept, or nil.
+func pool(size int) *sync.Pool {
+	for i := range pools {
+		if size == smallestBuffer<<(2*i) {
+			return &pools[i]
+		}
+	}
+	return nil
+}
+
+func getBuffer(size int) []byte {
+	if p := pool(size); p != nil {
+		if b, ok := p.Get().(*[]byte); ok {
+			return *b
+		}
 	}
 	return make([]byte, 0, size)
 }
 
-// freeBuffer takes a buffer back. Nobody may use its bytes afterwards.
-func freeBuffer(b []byte) {
-	if cap(b) == smallestBuffer {
+// putBuffer takes a buffer back. Nobody may use its bytes afterwards.
+func putBuffer(b []byte) {
+	if p := pool(cap(b)); p != nil {
 		b = b[:0]
-		buffers.Put(&b)
+		p.Put(&b)
 	}
 }
 
@@ -53,8 +63,8 @@ func (c *conn) readBody(r *http.Request) (body []byte, err error) {
 			if err := c.reserve(size, begin); err != nil {
 				return body, err
 			}
-			larger := append(newBuffer(size), body...)
-			freeBuffer(body)
+			larger := append(getBuffer(size), body...)
+			putBuffer(body)
 			body = larger
 		}
 		room := body[len(body):cap(body)]
@@ -77,7 +87,7 @@ func (c *conn) readBody(r *http.Request) (body []byte, err error) {
 
 // nextSize returns the size of the buffer after one of the given size; a negative length was not announced.
 func nextSize(size, announced, limit int) int {
-	if size >= trusted && announced > size {
+	if size >= largestPooled && announced > size {
 		return announced
 	}
 	return min(max(4*size, smallestBuffer), limit)
@@ -112,7 +122,7 @@ func (c *conn) tryReserve(size int, begin time.Time) (err error, fits bool) {
 
 // release gives the buffer and its bytes back.
 func (c *conn) release(body []byte) {
-	freeBuffer(body)
+	putBuffer(body)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.server.bodies.release(c.held)
