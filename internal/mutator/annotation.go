@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
+
+	"sts-mutating-webhook/internal/jsonscan"
 )
 
 // rule is the content of the annotation.
@@ -33,10 +35,10 @@ var errNotJSON = errors.New("it is not valid JSON")
 //
 // Errors name the field and are clauses to follow "annotation ...: ".
 func parseRule(text []byte) (rule, error) {
-	p := ruleParser{scan: scanner{data: text}}
+	p := ruleParser{scan: jsonscan.New(text)}
 	err := p.document()
 	if err == nil {
-		err = p.scan.end()
+		err = p.scan.End()
 	}
 	if err != nil {
 		return rule{}, fmt.Errorf("%w: %w", errNotJSON, err)
@@ -59,7 +61,7 @@ func parseRule(text []byte) (rule, error) {
 
 // ruleParser reads one annotation.
 type ruleParser struct {
-	scan           scanner
+	scan           jsonscan.Scanner
 	key, even, odd member
 	fault          error // the first thing that is JSON but no rule
 }
@@ -72,11 +74,11 @@ func (p *ruleParser) blame(format string, args ...any) {
 
 // document reads the whole text but for trailing white space.
 func (p *ruleParser) document() error {
-	if p.scan.peek() != '{' {
+	if p.scan.Peek() != '{' {
 		p.blame("it is not a JSON object")
-		return p.scan.skip()
+		return p.scan.Skip()
 	}
-	return p.scan.object(func(name []byte) error {
+	return p.scan.Object(func(name []byte) error {
 		switch string(name) {
 		case "key":
 			return p.text("key", &p.key)
@@ -86,7 +88,7 @@ func (p *ruleParser) document() error {
 			return p.text("odd", &p.odd)
 		}
 		p.blame("field %s is unknown", quote(string(name)))
-		return p.scan.skip()
+		return p.scan.Skip()
 	})
 }
 
@@ -95,11 +97,11 @@ func (p *ruleParser) text(name string, into *member) error {
 		p.blame("field %q occurs twice", name)
 	}
 	into.set = true
-	if p.scan.peek() != '"' {
+	if p.scan.Peek() != '"' {
 		p.blame("field %q is not a string", name)
-		return p.scan.skip()
+		return p.scan.Skip()
 	}
-	text, err := p.scan.text()
+	text, err := p.scan.Text()
 	into.value = string(text)
 	return err
 }

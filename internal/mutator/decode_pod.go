@@ -52,7 +52,7 @@ type owner struct{ apiVersion, kind, name string }
 func (d *decoder) podObject(seen *bool) error {
 	if *seen {
 		d.blame(objectPath, "the member occurs twice")
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
 	outer := d.fault
 	d.fault = nil
@@ -64,7 +64,7 @@ func (d *decoder) podObject(seen *bool) error {
 		case "spec":
 			return d.spec(&spec)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	if d.fault != nil {
 		d.review.podErr = d.fault
@@ -88,7 +88,7 @@ func (d *decoder) metadata(seen *bool) error {
 		case "ownerReferences":
 			return d.owners(&owners)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	p.name = podName.value
 	return err
@@ -123,11 +123,11 @@ func (d *decoder) annotation() error {
 	if d.review.pod.annotation != nil {
 		d.blame(annotationPath, "the member occurs twice")
 	}
-	if d.scan.peek() != '"' {
+	if d.scan.Peek() != '"' {
 		d.review.pod.annotation = []byte{}
 		return d.unreadText(annotationPath)
 	}
-	text, err := d.scan.text()
+	text, err := d.scan.Text()
 	d.review.pod.annotation = text
 	return err
 }
@@ -135,17 +135,17 @@ func (d *decoder) annotation() error {
 func (d *decoder) owners(seen *bool) error {
 	const path = ownersPath
 	if d.again(path, seen) {
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
-	switch d.scan.peek() {
+	switch d.scan.Peek() {
 	case '[':
 		found := false
-		return d.scan.array(func() error { return d.owner(path, &found) })
+		return d.scan.Array(func() error { return d.owner(path, &found) })
 	case 'n':
 	default:
 		d.blame(path, "not an array")
 	}
-	return d.scan.skip()
+	return d.scan.Skip()
 }
 
 // owner reads one owner reference and keeps it if it is the controller's.
@@ -163,7 +163,7 @@ func (d *decoder) owner(path string, found *bool) error {
 		case "controller":
 			return d.flag(path, &seenController, &controller)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	if controller && !*found {
 		*found = true
@@ -174,22 +174,22 @@ func (d *decoder) owner(path string, found *bool) error {
 
 func (d *decoder) spec(seen *bool) error {
 	var nodeSelector bool
-	d.review.pod.hasSpec = d.scan.peek() == '{'
+	d.review.pod.hasSpec = d.scan.Peek() == '{'
 	return d.object("spec", seen, func(name []byte) error {
 		if string(name) == "nodeSelector" {
 			return d.nodeSelector(&nodeSelector)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 }
 
 func (d *decoder) nodeSelector(seen *bool) error {
 	const path = selectorPath
-	object := d.scan.peek() == '{' && !*seen
-	start := d.scan.pos
+	object := d.scan.Peek() == '{' && !*seen
+	start := d.scan.Pos()
 	err := d.object(path, seen, func([]byte) error { return d.unreadText(path) })
 	if object {
-		d.review.pod.selector = d.scan.data[start:d.scan.pos]
+		d.review.pod.selector = d.scan.Since(start)
 	}
 	return err
 }

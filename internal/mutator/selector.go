@@ -1,5 +1,7 @@
 package mutator
 
+import "sts-mutating-webhook/internal/jsonscan"
+
 // selector is a pod's spec.nodeSelector as it stands in the request: a JSON
 // object of strings that the decoder has checked. Empty means that there is
 // none. It is not decoded into a map, because one key of it matters and the
@@ -12,17 +14,17 @@ func (s selector) lookup(key string) (value string, found, entries int, err erro
 	if len(s) == 0 {
 		return "", 0, 0, nil
 	}
-	scan := scanner{data: s}
-	err = scan.object(func(name []byte) error {
+	scan := jsonscan.New(s)
+	err = scan.Object(func(name []byte) error {
 		entries++
 		if string(name) != key {
-			return scan.skip()
+			return scan.Skip()
 		}
 		found++
-		if scan.peek() != '"' { // null, which is the empty string to Kubernetes
-			return scan.skip()
+		if scan.Peek() != '"' { // null, which is the empty string to Kubernetes
+			return scan.Skip()
 		}
-		text, err := scan.text()
+		text, err := scan.Text()
 		value = string(text)
 		return err
 	})

@@ -1,13 +1,13 @@
-package mutator
+package jsonscan
 
-// skip passes over one value that nobody reads, of any kind and depth. It counts
+// Skip passes over one value that nobody reads, of any kind and depth. It counts
 // brackets and knows strings, no more: in a text that is JSON that is enough to
 // find the value's end, and the API server sends nothing else. In a text that is
 // not, more may be passed over than a strict reader would.
-func (s *scanner) skip() error {
+func (s *Scanner) Skip() error {
 	depth := 0
 	for {
-		switch c := s.peek(); c {
+		switch c := s.Peek(); c {
 		case '"':
 			if _, err := s.skipString(); err != nil {
 				return err
@@ -40,7 +40,7 @@ func (s *scanner) skip() error {
 }
 
 // skipWord passes over true, false or null, or a number, whose first character is c.
-func (s *scanner) skipWord(c byte) error {
+func (s *Scanner) skipWord(c byte) error {
 	for _, word := range [...]string{"true", "false", "null"} {
 		if c != word[0] {
 			continue
