@@ -95,7 +95,7 @@ func compatibilityCases() (cases []compatibilityCase) {
 func oldAnnotations() []string {
 	long := func(n int) string { return strings.Repeat("v", n) }
 	texts := []string{
-		``, ` `, `null`, `true`, `17`, `"key"`, `[`, `[1,`, `[{}`, `{`, `{}`, `{]`, `{}x`, "\x00", `key=name`, `“key”`, `{“key”:1}`, `{"key"：1}`,
+		``, ` `, `null`, `true`, `17`, `"key"`, `[`, `[1,`, `{`, `{}`, `{]`, `{}x`, "\x00", `key=name`, `“key”`, `{“key”:1}`, `{"key"：1}`,
 		webRule, slashRule, webRule + ` x`, webRule + webRule, "\r\n\t " + webRule + " \n", webRule + strings.Repeat(" ", 100<<10),
 		`{"odd":"b","key":"k","even":"a"}`, `{"\u006bey":"\u006b","even":"\u0061","odd":"b"}`, `{"key":"k","even":"a","odd":"b","\u006fdd":"b"}`,
 		`{"key":"k","even":"a"`, `{"key":"k","even"`, `{"key":"k`, `{'key':'k','even':'a','odd':'b'}`, `{"key":"k","even":"a","odd":"b",}`, `{"key":"k" "even":"a","odd":"b"}`,

@@ -15,8 +15,8 @@ const (
 )
 
 // review is what the handler needs of an AdmissionReview. Its strings are
-// copies; pod.annotation and pod.selector are parts of the body, so a review
-// must not be used once the body's buffer is.
+// copies; the byte slices of its pod are parts of the body, so a review must not
+// be used once the body's buffer is.
 type review struct {
 	uid       string
 	namespace string

@@ -1,16 +1,18 @@
 package mutator
 
-// The names that users write. They are fixed: the webhook configuration's
-// objectSelector repeats the label.
+import "sts-mutating-webhook/internal/placement"
+
+// The names that users write.
 const (
-	optInLabel    = "ab-build-different"
-	optInValue    = "true"
-	podIndexLabel = "apps.kubernetes.io/pod-index"
-	annotationKey = "custom-node-selector"
-	// replacedKey is an annotation of ours: the name of the pod whose whole
-	// nodeSelector was replaced (--existing-selector=replace).
-	replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
+	optInLabel    = placement.Label
+	optInValue    = placement.LabelValue
+	podIndexLabel = placement.PodIndexLabel
+	annotationKey = placement.Annotation
 )
+
+// replacedKey is an annotation of ours: the name of the pod whose whole
+// nodeSelector was replaced (--existing-selector=replace).
+const replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
 
 // Field paths, as the causes of a denial and the errors of the decoder spell
 // them.
@@ -42,6 +44,8 @@ type pod struct {
 	// metav1.GetControllerOf finds it; the zero value if there is none.
 	controller owner
 	selector   selector
+	// affinity and tolerations are unread: few rules ask for them.
+	affinity, tolerations unread
 }
 
 // owner is an owner reference.
@@ -176,11 +180,25 @@ func (d *decoder) spec(seen *bool) error {
 	var nodeSelector bool
 	d.review.pod.hasSpec = d.scan.Peek() == '{'
 	return d.object("spec", seen, func(name []byte) error {
-		if string(name) == "nodeSelector" {
+		switch string(name) {
+		case "nodeSelector":
 			return d.nodeSelector(&nodeSelector)
+		case "affinity":
+			return d.unread(&d.review.pod.affinity)
+		case "tolerations":
+			return d.unread(&d.review.pod.tolerations)
 		}
 		return d.scan.Skip()
 	})
+}
+
+func (d *decoder) unread(into *unread) error {
+	d.scan.Peek()
+	start := d.scan.Pos()
+	err := d.scan.Skip()
+	into.text = d.scan.Since(start)
+	into.times++
+	return err
 }
 
 func (d *decoder) nodeSelector(seen *bool) error {
