@@ -18,10 +18,11 @@ const (
 	exitUsage   = 2 // a mistake on the command line; nothing was done
 )
 
-const usage = `sts-webhook places the pods of a StatefulSet on node groups by the parity of their ordinal.
+const usage = `sts-webhook places the pods of a StatefulSet on node groups by their ordinal.
 
 Usage:
   sts-webhook [serve] [flags]       run the webhook (in the cluster)
+  sts-webhook plan -f FILE          show where the pods of StatefulSets would go (needs no cluster)
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
   sts-webhook alert-test [flags]    send one test message to DingTalk and explain the answer
 
@@ -41,7 +42,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && (args[0] == "help" || len(args[0]) > 0 && args[0][0] != '-') {
 		name, rest = args[0], args[1:]
 	}
-	commands := map[string]command{"serve": newServe(), "rotate": &rotate{}, "alert-test": &alertTest{}}
+	commands := map[string]command{"serve": newServe(), "rotate": &rotate{}, "alert-test": &alertTest{}, "plan": newPlan()}
 	cmd, known := commands[name]
 	if name == "help" {
 		fmt.Fprint(stdout, usage)

@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sts-mutating-webhook/internal/placement"
+	"sts-mutating-webhook/test/document"
+)
+
+const (
+	docs         = "../../docs/"
+	exampleFile  = "docs/examples/rules.yaml"
+	documentedBy = "internal/plan"
+)
+
+// exampleRules is the table of the rules in docs/examples/rules.yaml, and the plan.
+func exampleRules(t *testing.T) string {
+	sets := readFile(t, "../../"+exampleFile).StatefulSets
+	var b strings.Builder
+	b.WriteString("| StatefulSet | `custom-node-selector` |\n|---|---|\n")
+	for _, s := range sets {
+		rule := strings.Join(strings.Fields(s.Spec.Template.Annotations[placement.Annotation]), " ")
+		fmt.Fprintf(&b, "| `%s` | `%s` |\n", s.Name, rule)
+	}
+	fmt.Fprintf(&b, "\n```\n$ sts-webhook plan -f %s\n", exampleFile)
+	if err := Print(&b, "table", Rows(sets, Options{})); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("```\n")
+	return b.String()
+}
+
+// Run with -update to write them.
+func TestDocumentsShowWhatPlanPrints(t *testing.T) {
+	for _, file := range []string{"../../README.md", docs + "rules.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		renewed := filepath.Join(t.TempDir(), "document.md")
+		if err := os.WriteFile(renewed, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := document.Replace(renewed, documentedBy, exampleRules(t)); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		want, err := os.ReadFile(renewed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareGolden(t, file, string(want))
+	}
+}
+
+func TestExamplesOfTheDocumentAreRules(t *testing.T) {
+	text, err := os.ReadFile(docs + "rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 6 {
+		t.Errorf("got %d examples, want one for each form at least", len(blocks))
+	}
+	for _, block := range blocks {
+		if _, err := placement.Parse([]byte(block[1])); err != nil {
+			t.Errorf("%s: %v", block[1], err)
+		}
+	}
+}
+
+// The shape of -o json is a promise: a change of this list is a change for users.
+func TestFieldsOfTheJSONAreKeptAndDocumented(t *testing.T) {
+	text, err := os.ReadFile(docs + "rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		value any
+		want  string
+	}{
+		{Row{}, "namespace statefulSet ordinal pod nodeSelector tolerations preferred nodes problems"},
+		{Problem{}, "severity field message"},
+		{Move{}, "namespace statefulSet ordinal pod change from to"},
+		{Place{}, "nodeSelector tolerations preferred"},
+	} {
+		var got []string
+		for field := range reflect.TypeOf(c.value).Fields() {
+			got = append(got, field.Tag.Get("json"))
+		}
+		if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("%T: fields differ (-want +got):\n%s", c.value, diff)
+		}
+		for _, name := range got {
+			if !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("%T: docs/rules.md does not name %s", c.value, name)
+			}
+		}
+	}
+}
