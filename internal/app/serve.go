@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -30,8 +31,10 @@ import (
 
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/mutator"
+	"sts-mutating-webhook/internal/plan"
 	"sts-mutating-webhook/internal/rotator"
 	"sts-mutating-webhook/internal/server"
+	"sts-mutating-webhook/internal/validator"
 )
 
 // serve is the webhook itself.
@@ -48,6 +51,7 @@ type process struct {
 	server   *server.Server
 	notifier *alert.Notifier
 	manager  manager.Manager
+	cluster  clusterView
 }
 
 func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
@@ -115,7 +119,11 @@ func (c *serve) newServer(p *process, events events, log logr.Logger, lines io.W
 	}, events, lines, log, metrics.Registry)
 	o := c.serverOptions()
 	o.GetCertificate, o.Ready = p.rotator.GetCertificate, p.rotator.Ready
-	o.Handlers = map[string]server.Handler{"/mutate": pods.Handle}
+	p.cluster.log = log.WithName("cluster")
+	statefulSets := validator.NewHandler(validator.Settings{
+		Options: plan.Options{ReplaceExisting: c.existingSelector == selectorReplace}, Cluster: &p.cluster,
+	}, log, metrics.Registry)
+	o.Handlers = map[string]server.Handler{"/mutate": pods.Handle, "/validate": statefulSets.Handle}
 	o.Log, o.Registerer = log.WithName("server"), metrics.Registry
 	return server.New(o)
 }
@@ -138,12 +146,16 @@ func (c *serve) setUpManager(p *process) error {
 	if err := p.watchReplicas(); err != nil {
 		return err
 	}
+	if err := p.cluster.watch(p.manager.GetCache(), c.checks); err != nil {
+		return err
+	}
 	return p.rotator.SetupWithManager(p.manager)
 }
 
 // cachedObjects limits every list and watch to our own objects.
 func (c *serve) cachedObjects(p *process) map[client.Object]cache.ByObject {
 	objects := p.rotator.CachedObjects()
+	maps.Copy(objects, c.checks.objects())
 	objects[&appsv1.Deployment{}] = cache.ByObject{
 		Field:      fields.OneTermEqualSelector("metadata.name", rotator.ServiceName),
 		Namespaces: map[string]cache.Config{c.namespace: {}},
