@@ -146,9 +146,7 @@ func (c *serve) setUpManager(p *process) error {
 	if err := p.watchReplicas(); err != nil {
 		return err
 	}
-	if err := p.cluster.watch(p.manager.GetCache(), c.checks); err != nil {
-		return err
-	}
+	p.cluster.options, p.cluster.live, p.cluster.cache = c.checks, p.manager.GetAPIReader(), p.manager.GetCache()
 	return p.rotator.SetupWithManager(p.manager)
 }
 
@@ -208,6 +206,7 @@ func (p *process) run(ctx context.Context) error {
 	part("server", serving, func() { p.stopping(); stopBehind() }, p.server.Start)
 	part("manager", behind, stopServing, p.manager.Start)
 	part("rotator", behind, stopServing, p.rotator.Start)
+	part("cluster", behind, func() {}, p.cluster.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
 	return g.Wait()
 }

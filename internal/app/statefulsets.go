@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"sts-mutating-webhook/internal/inventory"
 	"sts-mutating-webhook/internal/plan"
@@ -21,7 +23,7 @@ import (
 type checkOptions struct{ nodes, volumes bool }
 
 func (o *checkOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.nodes, "check-nodes", false, "when a StatefulSet is applied, warn of pods that no node matches; needs the right to list and watch nodes")
+	f.BoolVar(&o.nodes, "check-nodes", true, "when a StatefulSet is applied, warn of pods that no node matches; without the right to list and watch nodes it waits for it")
 	f.BoolVar(&o.volumes, "check-volumes", false, "and of pods whose volume is bound to a node that does not match; needs --check-nodes, and the right to list and watch persistent volumes and their claims")
 }
 
@@ -78,39 +80,76 @@ func (o *checkOptions) objects() map[client.Object]cache.ByObject {
 // clusterView answers from memory what the cluster has. Until all of it has been read, and while nothing may be read, it says
 // nothing.
 type clusterView struct {
-	inventory inventory.Inventory
-	synced    []func() bool
-	log       logr.Logger
+	options checkOptions
+	live    client.Reader
+	cache   cache.Cache
+	log     logr.Logger
+	// known is set when everything is in the cache.
+	known atomic.Pointer[inventory.Inventory]
 }
 
-// watch begins to read what the options ask for.
-func (v *clusterView) watch(c cache.Cache, o checkOptions) error {
-	for obj := range o.objects() {
-		informer, err := c.GetInformer(context.Background(), obj, cache.BlockUntilSynced(false))
+// retryRights is how often it is looked whether the right to read was granted.
+const retryRights = time.Minute
+
+// Start begins to watch as soon as that is allowed. A watch that is not allowed would fill the log.
+func (v *clusterView) Start(ctx context.Context) error {
+	told := false
+	for ctx.Err() == nil {
+		err := v.watch(ctx)
+		if err == nil {
+			return nil
+		}
+		if !told && ctx.Err() == nil {
+			v.log.Info("not comparing StatefulSets with the cluster: apply manifests/11-rbac-nodes.yaml, or start with --check-nodes=false", "cause", err.Error())
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryRights):
+		}
+	}
+	return nil
+}
+
+// watch returns nil when everything has been read.
+func (v *clusterView) watch(ctx context.Context) error {
+	objects := v.options.objects()
+	for obj := range objects {
+		list := &metav1.PartialObjectMetadataList{}
+		gvk, err := apiutil.GVKForObject(obj, scheme())
 		if err != nil {
+			return err
+		}
+		list.SetGroupVersionKind(gvk)
+		if err := v.live.List(ctx, list, client.Limit(1)); err != nil {
+			return err
+		}
+	}
+	known := &inventory.Inventory{}
+	for obj := range objects {
+		if _, err := v.cache.GetInformer(ctx, obj); err != nil { // waits until it has been read
 			return fmt.Errorf("watch %T: %w", obj, err)
 		}
-		v.synced = append(v.synced, informer.HasSynced)
 	}
-	if o.nodes {
-		v.inventory.Nodes = c
+	if v.options.nodes {
+		known.Nodes = v.cache
 	}
-	if o.volumes {
-		v.inventory.Volumes = c
+	if v.options.volumes {
+		known.Volumes = v.cache
 	}
+	v.known.Store(known)
 	return nil
 }
 
 // Problems are asked for while somebody waits for kubectl.
 func (v *clusterView) Problems(set *appsv1.StatefulSet, rows []plan.Row) []plan.Problem {
-	for _, synced := range v.synced {
-		if !synced() {
-			return nil
-		}
+	known := v.known.Load()
+	if known == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	problems, err := v.inventory.Problems(ctx, set, rows)
+	problems, err := known.Problems(ctx, set, rows)
 	if err != nil {
 		v.log.V(1).Info("cannot compare a StatefulSet with the cluster", "namespace", set.Namespace, "statefulSet", set.Name, "cause", err.Error())
 	}
