@@ -19,7 +19,7 @@ import (
 // typed pods. If they differed, plan would be wrong.
 func TestPatchDoesWhatApplyDoes(t *testing.T) {
 	random := rand.New(rand.NewPCG(11, 4))
-	for range 5000 {
+	for range 2000 {
 		p, rules := randomPod(random), randomRules(random)
 		p.Annotations[placement.Annotation] = rules
 		s := Settings{ReplaceExisting: random.IntN(2) == 0}

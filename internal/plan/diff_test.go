@@ -9,6 +9,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 )
 
+// soft is the rule as a preference.
+func soft(rule string) string {
+	return strings.Replace(rule, `}`, `,"whenUnsatisfiable":"ScheduleAnyway"}`, 1)
+}
+
 func movesOf(t *testing.T, before, after appsv1.StatefulSet) []string {
 	t.Helper()
 	var lines []string
@@ -38,7 +43,8 @@ func TestMoves(t *testing.T) {
 		"more replicas are added":               {setOf(t, zones, `replicas: 1`, ``), setOf(t, zones, `replicas: 2`, ``), []string{"web-1 added: <none> -> zone=b"}},
 		"fewer are removed":                     {setOf(t, zones, `replicas: 2`, ``), setOf(t, zones, `replicas: 1`, ``), []string{"web-1 removed: zone=b -> <none>"}},
 		"another start does both":               {setOf(t, zones, `replicas: 2`, ``), setOf(t, zones, `replicas: 2, ordinals: {start: 1}`, ``), []string{"web-0 removed: zone=a -> <none>", "web-2 added: <none> -> zone=a"}},
-		"a preference is another place":         {setOf(t, zones, ``, ``), setOf(t, strings.Replace(zones, `}`, `,"whenUnsatisfiable":"ScheduleAnyway"}`, 1), ``, ``), []string{"web-0 moved: zone=a -> preferred zone=a"}},
+		"a preference is another place":         {setOf(t, zones, ``, ``), setOf(t, soft(zones), ``, ``), []string{"web-0 moved: zone=a -> preferred zone=a"}},
+		"another preference is one, too":        {setOf(t, soft(zones), `replicas: 2`, ``), setOf(t, soft(`{"key":"zone","values":["a","c"]}`), `replicas: 2`, ``), []string{"web-1 moved: preferred zone=b -> preferred zone=c"}},
 		"the template's own selector counts":    {setOf(t, zones, ``, ``), setOf(t, zones, ``, `nodeSelector: {disk: ssd}`), []string{"web-0 moved: zone=a -> disk=ssd,zone=a"}},
 		"opting in moves":                       {optedOut(t), setOf(t, zones, ``, ``), []string{"web-0 moved: <none> -> zone=a"}},
 		"opting out moves":                      {setOf(t, zones, ``, ``), optedOut(t), []string{"web-0 moved: zone=a -> <none>"}},
@@ -66,7 +72,8 @@ func optedOut(t *testing.T) appsv1.StatefulSet {
 
 func TestOnlyTheSameStatefulSetIsCompared(t *testing.T) {
 	set := setOf(t, `{"key":"zone","values":["a"]}`, ``, ``)
-	other, elsewhere := *set.DeepCopy(), *set.DeepCopy()
+	other := setOf(t, `{"key":"zone","values":["b"]}`, ``, ``)
+	elsewhere := *other.DeepCopy()
 	other.Name, elsewhere.Namespace = "db", "other"
 	if got := Diff([]appsv1.StatefulSet{other, elsewhere}, []appsv1.StatefulSet{set}, Options{}); len(got) > 0 {
 		t.Errorf("got %+v, want no moves", got)

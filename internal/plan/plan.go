@@ -104,7 +104,7 @@ func newRow(set *appsv1.StatefulSet) Row {
 // if there is an error. It also takes a StatefulSet that is not opted in.
 func planSet(set *appsv1.StatefulSet, o Options) (problems []Problem, pods []Row) {
 	start, replicas, problems := ordinals(set)
-	rules, found := rulesOf(set)
+	rules, found := Check(set)
 	problems = append(problems, found...)
 	if hasError(problems) {
 		return problems, nil

@@ -27,9 +27,10 @@ func optedIn(set *appsv1.StatefulSet) bool {
 	return annotated || template.Labels[placement.Label] == placement.LabelValue
 }
 
-// rulesOf returns the rules of a StatefulSet, none if the webhook will not be
-// asked about its pods.
-func rulesOf(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
+// Check returns the rules of a StatefulSet and what is wrong with its template. There
+// are no rules if the webhook will not be asked about its pods, or if there is an
+// error: then every pod will be refused.
+func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 	text, annotated := set.Spec.Template.Annotations[placement.Annotation]
 	label, labelled := set.Spec.Template.Labels[placement.Label]
 	switch {
