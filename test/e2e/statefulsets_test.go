@@ -28,7 +28,7 @@ func (s *suite) kubectlApply(t *testing.T, namespace string, set *appsv1.Statefu
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "set.json")
 	must(t, os.WriteFile(file, text, 0o600))
-	out, err := s.Cluster.Kubectl(s.ctx, "apply", "--namespace", namespace, "-f", file)
+	out, err := s.Cluster.Kubectl(s.ctx, "apply", "--server-side", "--force-conflicts", "--namespace", namespace, "-f", file)
 	if err != nil {
 		out = err.Error()
 	}
@@ -104,9 +104,9 @@ func (s *suite) testStatefulSets(t *testing.T) {
 		s.prints(t, namespace, set, "Warning: spec.template.spec.nodeSelector: ordinals 1: no node carries name=node9")
 	})
 	t.Run("a new rule moves ordinals", func(t *testing.T) {
-		set := statefulSet("web", 2, `{"key": "name", "even": "node2", "odd": "node1"}`)
-		set.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType}
-		s.prints(t, namespace, set, "Warning: spec.template.metadata.annotations[custom-node-selector]: ordinals 0-1 move to other nodes")
+		set := statefulSet("nowhere", 3, byParity)
+		set.Spec.Template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "e2e.test/never"}}
+		s.prints(t, namespace, set, "Warning: spec.template.metadata.annotations[custom-node-selector]: ordinals 1 move to other nodes")
 	})
 	t.Run("one that is broken already can be scaled, repaired and deleted", func(t *testing.T) { s.testBrokenAlready(t, namespace) })
 	t.Run("a volume that is bound elsewhere is warned of", func(t *testing.T) { s.testVolumes(t, namespace) })
