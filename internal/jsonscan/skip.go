@@ -1,42 +1,41 @@
 package jsonscan
 
-// Skip passes over one value that nobody reads, of any kind and depth. It counts
-// brackets and knows strings, no more: in a text that is JSON that is enough to
-// find the value's end, and the API server sends nothing else. In a text that is
-// not, more may be passed over than a strict reader would.
+// Skip passes over one value that nobody reads, of any kind and depth. In an object or array it counts brackets and knows
+// strings, no more: in a text that is JSON that is enough to find the value's end, and the API server sends nothing
+// else. In a text that is not, more may be passed over than a strict reader would.
 func (s *Scanner) Skip() error {
+	switch c := s.Peek(); c {
+	case '"':
+		_, err := s.skipString()
+		return err
+	case '{', '[':
+		return s.skipNested()
+	default:
+		return s.skipWord(c)
+	}
+}
+
+// skipNested passes over the object or array that is next.
+func (s *Scanner) skipNested() error {
 	depth := 0
-	for {
-		switch c := s.Peek(); c {
+	for s.pos < len(s.data) {
+		switch s.data[s.pos] {
 		case '"':
 			if _, err := s.skipString(); err != nil {
 				return err
 			}
+			continue
 		case '{', '[':
 			depth++
-			s.pos++
-			continue
 		case '}', ']':
-			if depth == 0 {
-				return s.fail("a value")
-			}
 			depth--
-			s.pos++
-		case ',', ':':
-			if depth == 0 {
-				return s.fail("a value")
-			}
-			s.pos++
-			continue
-		default:
-			if err := s.skipWord(c); err != nil {
-				return err
-			}
 		}
+		s.pos++
 		if depth == 0 {
 			return nil
 		}
 	}
+	return s.fail("the end of an object or array")
 }
 
 // skipWord passes over true, false or null, or a number, whose first character is c.
