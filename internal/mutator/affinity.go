@@ -1,13 +1,14 @@
 package mutator
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"sts-mutating-webhook/internal/placement"
 )
 
-// Field paths of what a few rules ask for. As JSON pointers they begin with a
-// slash and have slashes for dots.
+// Field paths of what a few rules ask for.
 const (
 	affinityPath     = "spec.affinity"
 	nodeAffinityPath = affinityPath + ".nodeAffinity"
@@ -19,13 +20,7 @@ const (
 
 // preferences adds the operations on the preferred node affinity terms.
 func (b *patch) preferences(p *pod, assignments []placement.Assignment) error {
-	wanted := 0
-	for i := range assignments {
-		if assignments[i].Preferred {
-			wanted++
-		}
-	}
-	if wanted == 0 {
+	if !slices.ContainsFunc(assignments, func(a placement.Assignment) bool { return a.Preferred }) {
 		return nil
 	}
 	affinity, err := p.affinity.value(affinityPath)

@@ -168,14 +168,27 @@ func TestDenialShowsTheFormThatWasMeant(t *testing.T) {
 	}
 }
 
-// The largest annotation must not make a request slow.
-func BenchmarkLargestRule(b *testing.B) {
+// What each form costs, and the largest annotation, which must not make a request
+// slow.
+func BenchmarkRules(b *testing.B) {
 	var sets []string
 	for i := range placement.MaxValues {
 		sets = append(sets, fmt.Sprintf(`"%d":"a-rather-long-value-for-a-label-%d"`, i, i))
 	}
-	body := []byte(reviewOf(podJSON(`{"key":"k","ordinals":{`+strings.Join(sets, ",")+`}}`, "")))
-	for b.Loop() {
-		work(b, body)
+	for name, rule := range map[string]string{
+		"parity":   webRule,
+		"values":   `{"key":"zone","values":["a","b","c"]}`,
+		"ordinals": `{"key":"disk","ordinals":{"0":"nvme","1-2,5":"ssd"},"default":"hdd"}`,
+		"value":    `{"key":"host","value":"deb-$(ordinal)","start":1,"tolerate":"NoSchedule"}`,
+		"two":      `[` + preferRule + `,` + tolerateRule + `]`,
+		"largest":  `{"key":"k","ordinals":{` + strings.Join(sets, ",") + `}}`,
+	} {
+		body := []byte(reviewOf(podJSON(rule, "")))
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				work(b, body)
+			}
+		})
 	}
 }

@@ -74,6 +74,7 @@ func (p *parser) values(f *fields) error {
 		p.blame(CodeFieldWrongType, "values", "", "is not an array of strings")
 		return p.scan.Skip()
 	}
+	f.values = make([]string, 0, 4)
 	n := 0
 	err := p.scan.Array(func() error {
 		if n++; n > MaxValues {

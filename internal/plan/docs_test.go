@@ -10,15 +10,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 
 	"sts-mutating-webhook/internal/placement"
 	"sts-mutating-webhook/test/document"
 )
 
 const (
-	docs         = "../../docs/"
-	exampleFile  = "docs/examples/rules.yaml"
-	documentedBy = "internal/plan"
+	docs        = "../../docs/"
+	exampleFile = "docs/examples/rules.yaml"
 )
 
 // exampleRules is the table of the rules in docs/examples/rules.yaml, and the plan.
@@ -38,10 +38,26 @@ func exampleRules(t *testing.T) string {
 	return b.String()
 }
 
+// exampleMoves is what a third zone moves, of six pods.
+func exampleMoves(t *testing.T) string {
+	before, after := setOf(t, `{"key":"topology.kubernetes.io/zone","values":["a","b"]}`, `replicas: 6`, ``), setOf(t, `{"key":"topology.kubernetes.io/zone","values":["a","b","c"]}`, `replicas: 6`, ``)
+	var b strings.Builder
+	b.WriteString("```\n$ sts-webhook plan -f three-zones.yaml --diff=two-zones.yaml\n")
+	if err := PrintMoves(&b, "table", Diff([]appsv1.StatefulSet{before}, []appsv1.StatefulSet{after}, Options{})); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("```\n")
+	return b.String()
+}
+
 // Run with -update to write them.
 func TestDocumentsShowWhatPlanPrints(t *testing.T) {
-	for _, file := range []string{"../../README.md", docs + "rules.md"} {
-		text, err := os.ReadFile(file)
+	for _, c := range []struct{ file, writer, text string }{
+		{"../../README.md", "internal/plan", exampleRules(t)},
+		{docs + "rules.md", "internal/plan", exampleRules(t)},
+		{docs + "rules.md", "internal/plan diff", exampleMoves(t)},
+	} {
+		text, err := os.ReadFile(c.file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,14 +65,14 @@ func TestDocumentsShowWhatPlanPrints(t *testing.T) {
 		if err := os.WriteFile(renewed, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := document.Replace(renewed, documentedBy, exampleRules(t)); err != nil {
-			t.Fatalf("%s: %v", file, err)
+		if err := document.Replace(renewed, c.writer, c.text); err != nil {
+			t.Fatalf("%s: %v", c.file, err)
 		}
 		want, err := os.ReadFile(renewed)
 		if err != nil {
 			t.Fatal(err)
 		}
-		compareGolden(t, file, string(want))
+		compareGolden(t, c.file, string(want))
 	}
 }
 
