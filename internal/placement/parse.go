@@ -3,6 +3,7 @@ package placement
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	"sts-mutating-webhook/internal/jsonscan"
 	"sts-mutating-webhook/internal/printable"
@@ -10,9 +11,31 @@ import (
 
 func quote(text string) string { return printable.Quote(text) }
 
+// parsed is the annotation that was right last, and its rules. The pods of a
+// StatefulSet share their annotation and come together, so most are read once.
+var parsed atomic.Pointer[struct {
+	annotation string
+	rules      Rules
+}]
+
 // Parse reads the annotation. An error is an *Error, about the first mistake: a
 // text that is no JSON before everything else, then in the order of the rules.
+// The rules may be shared with other callers and must not be changed.
 func Parse(annotation []byte) (Rules, error) {
+	if last := parsed.Load(); last != nil && last.annotation == string(annotation) {
+		return last.rules, nil
+	}
+	rules, err := parse(annotation)
+	if err == nil {
+		parsed.Store(&struct {
+			annotation string
+			rules      Rules
+		}{string(annotation), rules})
+	}
+	return rules, err
+}
+
+func parse(annotation []byte) (Rules, error) {
 	if len(annotation) > MaxBytes {
 		return nil, &Error{Code: CodeTooLarge, Value: strconv.Itoa(MaxBytes), Problem: fmt.Sprintf("it has %d bytes, and may have %d", len(annotation), MaxBytes), Example: Example}
 	}

@@ -133,3 +133,33 @@ func TestBoundsAreWhatTheyAreSaidToBe(t *testing.T) {
 		t.Errorf("MaxBytes is not Kubernetes' %d", validation.TotalAnnotationSizeLimitB)
 	}
 }
+
+func TestTheAnnotationBeforeIsNotTakenForThisOne(t *testing.T) {
+	value := func(annotation string) string {
+		rules, err := Parse([]byte(annotation))
+		if err != nil {
+			return err.Error()
+		}
+		v, _ := rules[0].Value(0)
+		return v
+	}
+	const a, b = `{"key":"k","even":"a","odd":"x"}`, `{"key":"k","even":"b","odd":"x"}`
+	for i, want := range []string{"a", "a", "b", "a"} {
+		if got := value([]string{a, a, b, a}[i]); got != want {
+			t.Errorf("annotation %d: got %q, want %q", i, got, want)
+		}
+	}
+	for range 2 {
+		if got := value(`{"key":"k"}`); !strings.Contains(got, "missing") {
+			t.Errorf("a mistake: got %q", got)
+		}
+	}
+}
+
+// The pods of one StatefulSet are placed by rules that were read once.
+func TestTheSameAnnotationIsReadOnce(t *testing.T) {
+	annotation := []byte(`{"key":"k","values":["a","b","c"]}`)
+	if n := testing.AllocsPerRun(100, func() { _, _ = Parse(annotation) }); n > 0 {
+		t.Errorf("%v allocations, want none", n)
+	}
+}
