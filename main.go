@@ -1,5 +1,5 @@
 // Command sts-webhook is a self-bootstrapping mutating admission webhook that
-// places the pods of a StatefulSet by the parity of their ordinal.
+// places the pods of a StatefulSet by their ordinal.
 package main
 
 import (

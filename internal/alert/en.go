@@ -40,6 +40,13 @@ var english = phrases{
 		"FieldNotString": "annotation custom-node-selector: field {field} is not a string",
 		"FieldEmpty":     "annotation custom-node-selector: field {field} is empty",
 		"FieldInvalid":   "annotation custom-node-selector: field {field} holds “{value}”, which is not a valid Kubernetes label",
+		"FieldWrongType": "annotation custom-node-selector: field {field} has the wrong type",
+		"FieldConflict":  "annotation custom-node-selector: field {field} does not go with {value}",
+		"NoRule":         "annotation custom-node-selector is an empty array",
+		"KeyRepeated":    "annotation custom-node-selector has two rules for the node label {value}",
+		"Overlap":        "annotation custom-node-selector: {field} and {value} have ordinals in common",
+		"TooLarge":       "annotation custom-node-selector: {field} holds too much; the limit is {value}",
+		"NoValue":        "annotation custom-node-selector: {field} has no value for ordinal {value}",
 	},
 	reasons: map[string]reasonText{
 		TrustLost: {

@@ -42,11 +42,11 @@ func tellScene(t *testing.T, s scene, o Options) message {
 }
 
 // TestGalleryShowsEveryMessage holds docs/alerts-gallery.md, on which a person can read
-// every kind of message in both languages at once: go test -run Gallery -update writes it.
+// every kind of message in both languages at once: go test ./internal/alert -run Gallery -update writes it.
 func TestGalleryShowsEveryMessage(t *testing.T) {
 	var page strings.Builder
 	page.WriteString("# Every alert, in both languages\n\nWritten by a test from the program's own texts; a difference fails it.\n" +
-		"`go test -run Gallery -update ./internal/alert` writes the page anew.\n")
+		"`go test ./internal/alert -run Gallery -update` writes the page anew.\n")
 	show := func(m message) {
 		quoted := ""
 		for line := range strings.Lines(m.Markdown.Text) {
@@ -87,7 +87,7 @@ func TestGalleryShowsEveryMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if page.String() != string(want) {
-		t.Errorf("docs/alerts-gallery.md differs: go test -run Gallery -update ./internal/alert writes it")
+		t.Errorf("docs/alerts-gallery.md differs: go test ./internal/alert -run Gallery -update writes it")
 	}
 }
 

@@ -47,6 +47,13 @@ var chinese = phrases{
 		"FieldNotString": "注解 custom-node-selector 的字段 {field} 不是字符串",
 		"FieldEmpty":     "注解 custom-node-selector 的字段 {field} 为空",
 		"FieldInvalid":   "注解 custom-node-selector 的字段 {field} 的值“{value}”不符合 Kubernetes 标签的写法",
+		"FieldWrongType": "注解 custom-node-selector 的字段 {field} 类型不对",
+		"FieldConflict":  "注解 custom-node-selector 的字段 {field} 不能与 {value} 同时使用",
+		"NoRule":         "注解 custom-node-selector 是空数组，没有任何规则",
+		"KeyRepeated":    "注解 custom-node-selector 中有两条规则使用了同一个节点标签 {value}",
+		"Overlap":        "注解 custom-node-selector 的 {field} 与 {value} 包含相同的序号",
+		"TooLarge":       "注解 custom-node-selector 的 {field} 超出上限 {value}",
+		"NoValue":        "注解 custom-node-selector 的 {field} 没有覆盖序号 {value}",
 	},
 	reasons: map[string]reasonText{
 		TrustLost: {

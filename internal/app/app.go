@@ -21,10 +21,11 @@ const (
 	exitUsage   = 2 // a mistake on the command line; nothing was done
 )
 
-const usage = `sts-webhook places the pods of a StatefulSet on node groups by the parity of their ordinal.
+const usage = `sts-webhook places the pods of a StatefulSet on node groups by their ordinal.
 
 Usage:
   sts-webhook [serve] [flags]       run the webhook (in the cluster)
+  sts-webhook plan -f FILE          show where the pods of StatefulSets would go (needs no cluster)
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
   sts-webhook alert-test [flags]    send one test message to DingTalk and explain the answer
   sts-webhook help COMMAND          show the flags of a command, as COMMAND --help does
@@ -39,13 +40,15 @@ type command interface {
 }
 
 // commandNames are the commands in the order of the usage.
-var commandNames = []string{"serve", "rotate", "alert-test"}
+var commandNames = []string{"serve", "plan", "rotate", "alert-test"}
 
 // newCommand returns nil for an unknown name.
 func newCommand(name string) command {
 	switch name {
 	case "serve":
 		return newServe()
+	case "plan":
+		return newPlan()
 	case "rotate":
 		return &rotate{}
 	case "alert-test":

@@ -59,6 +59,7 @@ type serveOptions struct {
 	maxInFlight  int
 	bodyBudget   int
 
+	checks checkOptions
 	alerts alertOptions
 }
 
@@ -90,6 +91,7 @@ func (o *serveOptions) addFlags(g *flagGroups) {
 	f.IntVar(&o.maxInFlight, "max-in-flight", server.DefaultMaxInFlight, "admission requests handled at once; more are told to retry")
 	f.IntVar(&o.bodyBudget, "body-budget", server.DefaultBodyBudget, "bytes of request bodies held at once; more are told to retry")
 
+	o.checks.addFlags(g.group("Checks of StatefulSets"))
 	o.alerts.addFlags(g)
 }
 
@@ -136,8 +138,10 @@ func (o *serveOptions) validate() error {
 	if limit := server.DefaultMaxBodyBytes * 4 / 3; o.bodyBudget < limit {
 		bad("--body-budget=%d: must be at least %d, so that three quarters of it hold the largest body", o.bodyBudget, limit)
 	}
-	if err := o.alerts.validate(); err != nil {
-		errs = append(errs, err)
+	for _, err := range []error{o.checks.validate(), o.alerts.validate()} {
+		if err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "rewrite docs/options.md")
 const optionsFile = "../../docs/options.md"
 
 // TestOptionsAreDocumented holds docs/options.md, which is made of the flags:
-// go test -run OptionsAreDocumented -update ./internal/app writes it.
+// go test ./internal/app -run OptionsAreDocumented -update writes it.
 func TestOptionsAreDocumented(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	var page strings.Builder
@@ -36,7 +36,7 @@ func TestOptionsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	if page.String() != string(want) {
-		t.Error("docs/options.md is not what the flags say: go test -run OptionsAreDocumented -update ./internal/app")
+		t.Error("docs/options.md is not what the flags say: go test ./internal/app -run OptionsAreDocumented -update")
 	}
 }
 

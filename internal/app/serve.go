@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -20,14 +21,17 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/mutator"
+	"sts-mutating-webhook/internal/plan"
 	"sts-mutating-webhook/internal/rotator"
 	"sts-mutating-webhook/internal/server"
+	"sts-mutating-webhook/internal/validator"
 )
 
 // serve is the webhook itself.
@@ -44,6 +48,7 @@ type process struct {
 	server   *server.Server
 	notifier *alert.Notifier
 	manager  manager.Manager
+	cluster  clusterView
 }
 
 func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
@@ -110,7 +115,11 @@ func (c *serve) newServer(p *process, events events, log logr.Logger, lines io.W
 	}, events, lines, log, metrics.Registry)
 	o := c.serverOptions()
 	o.GetCertificate, o.Ready = p.rotator.GetCertificate, p.rotator.Ready
-	o.Handlers = map[string]server.Handler{"/mutate": pods.Handle}
+	p.cluster.log = log.WithName("cluster")
+	statefulSets := validator.NewHandler(validator.Settings{
+		Options: plan.Options{ReplaceExisting: c.existingSelector == selectorReplace}, Cluster: &p.cluster,
+	}, log, metrics.Registry)
+	o.Handlers = map[string]server.Handler{"/mutate": pods.Handle, "/validate": statefulSets.Handle}
 	o.Log, o.Registerer = log.WithName("server"), metrics.Registry
 	return server.New(o)
 }
@@ -123,14 +132,22 @@ func (c *serve) setUpManager(p *process) error {
 	p.manager, err = manager.New(p.rotator.RESTConfig(base), manager.Options{
 		Scheme:         scheme(),
 		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return mapper(), nil },
-		Cache:          cache.Options{ByObject: p.rotator.CachedObjects()},
+		Cache:          cache.Options{ByObject: c.cachedObjects(p)},
 		Metrics:        metricsserver.Options{BindAddress: c.metricsAddress},
 		Logger:         ctrl.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("create manager: %w", err)
 	}
+	p.cluster.options, p.cluster.live, p.cluster.cache = c.checks, p.manager.GetAPIReader(), p.manager.GetCache()
 	return p.rotator.SetupWithManager(p.manager)
+}
+
+// cachedObjects limits every list and watch to what is needed.
+func (c *serve) cachedObjects(p *process) map[client.Object]cache.ByObject {
+	objects := p.rotator.CachedObjects()
+	maps.Copy(objects, c.checks.objects())
+	return objects
 }
 
 // dialSelf connects to our own TLS listener.
@@ -178,6 +195,7 @@ func (p *process) run(ctx context.Context) error {
 	part("server", serving, func() { p.stopping(); stopBehind() }, p.server.Start)
 	part("manager", behind, stopServing, p.manager.Start)
 	part("rotator", behind, stopServing, p.rotator.Start)
+	part("cluster", behind, func() {}, p.cluster.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
 	return g.Wait()
 }

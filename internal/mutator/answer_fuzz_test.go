@@ -3,10 +3,14 @@ package mutator
 import (
 	"encoding/json"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // FuzzAnswer holds what must be true of every answer, whatever the pod says:
@@ -20,6 +24,8 @@ func FuzzAnswer(f *testing.F) {
 	f.Add("web-01", "web-01-10", slashRule, "example.com/zone", "a", true, false)
 	f.Add("web", "web-2147483648", webRule, "", "", false, false)
 	f.Add("web", "web-01", webRule, "", "", false, false)
+	f.Add("web", "web-1", `[{"key":"zone","values":["a","b"],"tolerate":"NoSchedule"},{"key":"disk","value":"d-$(ordinal)","whenUnsatisfiable":"ScheduleAnyway"}]`, "zone", "a", true, true)
+	f.Add("web", "web-1", `{"key":"disk","ordinals":{"0-1":"d"},"whenUnsatisfiable":"ScheduleAnyway"}`, "disk", "x", true, true)
 	f.Add("", "-1", `{"key":"a~b","even":"","odd":"\ud83d"}`, "\u2028", "\"", true, false)
 	f.Fuzz(func(t *testing.T, statefulSet, name, ruleText, key, value string, hasSelector, replace bool) {
 		selector := map[string]string{}
@@ -33,7 +39,7 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		want := selectorByOracle(t, before)
-		if !replace {
+		if !replace || len(want) == 0 {
 			// As encoded: text that is no UTF-8 has changed on the way.
 			for k, v := range partsOf(t, before).Spec.NodeSelector {
 				if _, ours := want[k]; !ours {
@@ -92,15 +98,41 @@ func selectorByOracle(t *testing.T, object string) map[string]string {
 	if match == nil {
 		t.Fatalf("allowed the name %q of StatefulSet %q", meta.Name, meta.OwnerReferences[0].Name)
 	}
+	text := meta.Annotations["custom-node-selector"]
 	var r map[string]string
-	if err := json.Unmarshal([]byte(meta.Annotations["custom-node-selector"]), &r); err != nil || len(r) != 3 {
-		t.Fatalf("allowed the annotation %q: %v", meta.Annotations["custom-node-selector"], err)
+	if err := json.Unmarshal([]byte(text), &r); err != nil || len(r) != 3 || !strings.Contains(text, "even") {
+		return selectorByRules(t, text, match[1])
 	}
 	parity := "even"
 	if (match[1][len(match[1])-1]-'0')%2 == 1 {
 		parity = "odd"
 	}
 	return map[string]string{r["key"]: r[parity]}
+}
+
+// selectorByRules reads the newer forms, for which package placement has a fuzz test
+// of its own.
+func selectorByRules(t *testing.T, text, ordinal string) map[string]string {
+	t.Helper()
+	rules, err := placement.Parse([]byte(text))
+	if err != nil {
+		t.Fatalf("allowed the annotation %q: %v", text, err)
+	}
+	n, err := strconv.ParseInt(ordinal, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	assignments, err := rules.Assign(nil, int32(n))
+	if err != nil {
+		t.Fatalf("allowed the ordinal %d: %v", n, err)
+	}
+	selector := map[string]string{}
+	for _, a := range assignments {
+		if !a.Preferred {
+			selector[a.Key] = a.Value
+		}
+	}
+	return selector
 }
 
 // admitAndCheckAnswer decides about a pod and checks that the encoded answer

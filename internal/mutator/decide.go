@@ -3,10 +3,10 @@ package mutator
 import (
 	"errors"
 	"fmt"
-	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // Settings are the user's options. The zero value is the default behaviour.
@@ -26,7 +26,7 @@ type outcome int
 
 const (
 	ignored   outcome = iota // none of our business: allowed as it is
-	unchanged                // the nodeSelector is already right
+	unchanged                // the pod is already as the rules want it
 	placed                   // allowed with a patch
 	denied                   // refused, with a denial
 )
@@ -36,9 +36,11 @@ type decision struct {
 	outcome     outcome
 	statefulSet string // empty until known
 	ordinal     int32  // for placed and unchanged, as are key and value
-	key, value  string
-	patch       []byte  // a JSON patch; for placed only
-	denial      *denial // for denied only
+	// key and value are the label and the value that the pod is placed by, joined
+	// with commas if the annotation holds several rules.
+	key, value string
+	patch      []byte  // a JSON patch; for placed only
+	denial     *denial // for denied only
 }
 
 // decide applies the rules to a review. It is a pure function: same review and
@@ -58,38 +60,25 @@ func decide(r *review, s Settings) decision {
 			"the pod has no name (generateName is not enough), so it has no ordinal; "+
 				"let a StatefulSet create it, or remove the label %s", optInLabel)
 	}
-	if problem := nameProblem(r.pod.name); problem != "" {
+	if problem := placement.NameProblem(r.pod.name); problem != "" {
 		return deny("", ReasonNameInvalid, namePath, metav1.CauseTypeFieldValueInvalid, "the pod's name %s is invalid: %s", quote(r.pod.name), problem)
 	}
 	return place(&r.pod, s)
 }
 
-// nameProblem says why no object can have this name, "" if one can.
-func nameProblem(name string) string {
-	simple := len(name) > 0 && len(name) <= maxName && name[0] != '-' && name[len(name)-1] != '-'
-	for i := 0; simple && i < len(name); i++ {
-		c := name[i]
-		simple = 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-'
-	}
-	if simple { // nearly every name; the library's regular expression takes a microsecond
-		return ""
-	}
-	return strings.Join(content.IsDNS1123Subdomain(name), "; ")
-}
-
 // place decides about an opted-in pod with a name.
 func place(p *pod, s Settings) decision {
 	statefulSet := s.DefaultStatefulSet
-	if p.controller.isStatefulSet() {
+	if placement.IsStatefulSet(p.controller.apiVersion, p.controller.kind) {
 		statefulSet = p.controller.name
 	}
 	if statefulSet == "" {
 		return denyOwner(p)
 	}
-	if problem := nameProblem(statefulSet); problem != "" {
+	if problem := placement.NameProblem(statefulSet); problem != "" {
 		return deny("", ReasonNameInvalid, ownersPath, metav1.CauseTypeFieldValueInvalid, "the name %s of the pod's controller is invalid: %s", quote(statefulSet), problem)
 	}
-	ordinal, err := ordinalOf(p.name, statefulSet)
+	ordinal, err := placement.Ordinal(p.name, statefulSet)
 	if err != nil {
 		return deny(statefulSet, ReasonOrdinalInvalid, namePath, metav1.CauseTypeFieldValueInvalid,
 			"pod %s has no ordinal in StatefulSet %s: %v; let the StatefulSet create its pods, or remove the label %s",
@@ -125,36 +114,56 @@ func denyOwner(p *pod) decision {
 		quote(p.name), optInLabel, optInValue, controller).with(Problem{Value: p.controller.kind})
 }
 
-// example is what denials tell users to write.
-const example = `{"key": "<node label>", "even": "<value for even ordinals>", "odd": "<value for odd ordinals>"}`
-
 // placeByRule decides about a pod whose ordinal is known.
 func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision {
 	if p.annotation == nil {
 		return deny(statefulSet, ReasonAnnotationMissing, annotationPath, metav1.CauseTypeFieldValueRequired,
 			"pod %s carries the label %s=%s but no annotation %s; add %s to the StatefulSet's pod template, or remove the label",
-			quote(p.name), optInLabel, optInValue, annotationKey, example)
+			quote(p.name), optInLabel, optInValue, annotationKey, placement.Example)
 	}
-	rule, err := parseRule(p.annotation)
+	rules, err := placement.Parse(p.annotation)
 	if err != nil {
-		reason, problem := ReasonAnnotationInvalid, Problem{}
-		if errors.Is(err, errNotJSON) {
-			reason = ReasonAnnotationMalformed
-		}
-		if e, ok := errors.AsType[*ruleError](err); ok {
-			problem = e.problem
-		}
-		return deny(statefulSet, reason, annotationPath, metav1.CauseTypeFieldValueInvalid,
-			"annotation %s: %v; write %s in the StatefulSet's pod template", annotationKey, err, example).with(problem)
+		return denyAnnotation(statefulSet, err)
 	}
-	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal, key: rule.key, value: rule.value(ordinal)}
-	if d.patch, err = patchFor(p, s, d.key, d.value); err != nil {
+	var room [1]placement.Assignment // most annotations hold one rule
+	assignments, err := rules.Assign(room[:0], ordinal)
+	if err != nil {
+		return denyAnnotation(statefulSet, err)
+	}
+	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal}
+	d.key, d.value = joined(assignments)
+	if d.patch, err = patchFor(p, s, assignments); err != nil {
 		return denyMalformed(statefulSet, err)
 	}
 	if d.patch == nil {
 		d.outcome = unchanged
 	}
 	return d
+}
+
+// joined returns the keys and the values, each joined with commas, which no label
+// holds.
+func joined(assignments []placement.Assignment) (keys, values string) {
+	for i, a := range assignments {
+		if i > 0 {
+			keys, values = keys+",", values+","
+		}
+		keys, values = keys+a.Key, values+a.Value
+	}
+	return keys, values
+}
+
+// denyAnnotation explains what placement found in the annotation.
+func denyAnnotation(statefulSet string, err error) decision {
+	reason, example, problem := ReasonAnnotationInvalid, placement.Example, Problem{}
+	if e, ok := errors.AsType[*placement.Error](err); ok {
+		example, problem = e.Example, Problem{Code: e.Code, Field: e.Field, Value: e.Value}
+		if e.NotJSON {
+			reason, problem.Code = ReasonAnnotationMalformed, CodeNotJSON
+		}
+	}
+	return deny(statefulSet, reason, annotationPath, metav1.CauseTypeFieldValueInvalid,
+		"annotation %s: %v; write %s in the StatefulSet's pod template", annotationKey, err, example).with(problem)
 }
 
 // deny builds a denial from the message's format and its arguments, of which

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // webRule is the annotation of the documentation.
@@ -111,7 +113,7 @@ func TestImpossibleNamesAreDeniedAndToldToNobody(t *testing.T) {
 		})
 	}
 	for _, name := range []string{"web-1", "7-0", "web.example-11", strings.Repeat("x", 251) + "-1"} {
-		if problem := nameProblem(name); problem != "" {
+		if problem := placement.NameProblem(name); problem != "" {
 			t.Errorf("%q: got %s, want no problem", name, problem)
 		}
 	}

@@ -3,6 +3,8 @@ package mutator
 import (
 	"errors"
 	"fmt"
+
+	"sts-mutating-webhook/internal/jsonscan"
 )
 
 // What an AdmissionReview must say of itself. v1 is the only version since
@@ -13,8 +15,8 @@ const (
 )
 
 // review is what the handler needs of an AdmissionReview. Its strings are
-// copies; pod.annotation and pod.selector are parts of the body, so a review
-// must not be used once the body's buffer is.
+// copies; the byte slices of its pod are parts of the body, so a review must not
+// be used once the body's buffer is.
 type review struct {
 	uid       string
 	namespace string
@@ -51,11 +53,11 @@ func (r *review) createsPod() bool {
 // that is read and occurs twice is refused, for the typed decoders do not agree
 // on whether the last one wins or both are merged.
 func decode(body []byte) (review, error) {
-	d := decoder{scan: scanner{data: body}}
+	d := decoder{scan: jsonscan.New(body)}
 	if err := d.document(); err != nil {
 		return review{}, err
 	}
-	if err := d.scan.end(); err != nil {
+	if err := d.scan.End(); err != nil {
 		return review{}, err
 	}
 	if d.fault != nil {
@@ -80,7 +82,7 @@ type member struct {
 
 // decoder fills a review in one pass over the body.
 type decoder struct {
-	scan   scanner
+	scan   jsonscan.Scanner
 	review review
 	// fault is the first thing that is JSON but not what the document may
 	// hold. Reading goes on, because syntax errors come first: they, unlike
@@ -117,33 +119,33 @@ func (d *decoder) again(path string, seen *bool) bool {
 // occurrence of the same member.
 func (d *decoder) object(path string, seen *bool, each func(name []byte) error) error {
 	if d.again(path, seen) {
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
-	switch d.scan.peek() {
+	switch d.scan.Peek() {
 	case '{':
-		return d.scan.object(each)
+		return d.scan.Object(each)
 	case 'n':
 	default:
 		d.blame(path, "not an object")
 	}
-	return d.scan.skip()
+	return d.scan.Skip()
 }
 
 // text reads a string or null.
 func (d *decoder) text(path string, into *member) error {
 	if d.again(path, &into.set) {
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
-	switch d.scan.peek() {
+	switch d.scan.Peek() {
 	case '"':
-		text, err := d.scan.text()
+		text, err := d.scan.Text()
 		into.value = known(text)
 		return err
 	case 'n':
 	default:
 		d.blame(path, "not a string")
 	}
-	return d.scan.skip()
+	return d.scan.Skip()
 }
 
 // known returns text as a string, without an allocation for the words that
@@ -175,22 +177,22 @@ func known(text []byte) string {
 // flag reads a boolean or null.
 func (d *decoder) flag(path string, seen, into *bool) error {
 	if d.again(path, seen) {
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
-	switch d.scan.peek() {
+	switch d.scan.Peek() {
 	case 't':
 		*into = true
 	case 'f', 'n':
 	default:
 		d.blame(path, "not a boolean")
 	}
-	return d.scan.skip()
+	return d.scan.Skip()
 }
 
 // unreadText passes over a value that must be a string or null.
 func (d *decoder) unreadText(path string) error {
-	if c := d.scan.peek(); c != '"' && c != 'n' {
+	if c := d.scan.Peek(); c != '"' && c != 'n' {
 		d.blame(path, "not a string")
 	}
-	return d.scan.skip()
+	return d.scan.Skip()
 }

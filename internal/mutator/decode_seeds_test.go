@@ -80,6 +80,8 @@ var objectSeeds = []string{
 	`{"spec":{"nodeSelector":{"a":"b"},"nodeSelector":{"c":"d"}}}`, `{"spec":{"nodeSelector":{"a":"b"}},"spec":{}}`,
 	`{"spec":{"nodeSelector":{}}}`, `{"spec":{"nodeSelector":{"a":null}}}`, `{"spec":{"nodeSelector":{"a":1}}}`, `{"spec":{"nodeSelector":[]}}`,
 	`{"spec":{"nodeSelector":{"":"", "a/b~c" : "d\u0065" }}}`,
+	`{"spec":{"affinity":null,"tolerations": [ ] }}`, `{"spec":{"affinity":{"a":[1,2]} ,"tolerations":7}}`, `{"spec":{"affinity":{},"affinity":1}}`,
+	`{"spec":{"\u0061ffinity":"x","toleration\u0073":[{"key":"k"}],"tolerations":[]}}`,
 	// Owner references.
 	`{"metadata":{"ownerReferences":[]}}`, `{"metadata":{"ownerReferences":[null]}}`, `{"metadata":{"ownerReferences":[1]}}`, `{"metadata":{"ownerReferences":{}}}`,
 	`{"metadata":{"ownerReferences":[{"kind":"A","controller":false},{"kind":"B","controller":true},{"kind":"C","controller":true}]}}`,

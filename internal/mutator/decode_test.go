@@ -42,18 +42,3 @@ func TestMemberOfTheReviewThatOccursTwiceIsRefused(t *testing.T) {
 		}
 	}
 }
-
-func TestClipKeepsWholeRunes(t *testing.T) {
-	for _, c := range []struct {
-		text  string
-		limit int
-		want  string
-	}{
-		{"", 3, ""}, {"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"aé", 2, "a"}, {"aé", 3, "aé"}, {"a\U0001F600b", 4, "a"},
-		{"a\U0001F600b", 5, "a\U0001F600"}, {"\x80\x80\x80", 2, ""},
-	} {
-		if got := clip(c.text, c.limit); got != c.want {
-			t.Errorf("clip(%q, %d) = %q, want %q", c.text, c.limit, got, c.want)
-		}
-	}
-}

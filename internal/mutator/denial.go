@@ -2,10 +2,10 @@ package mutator
 
 import (
 	"net/http"
-	"strconv"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/internal/printable"
 )
 
 // Why a pod is denied: the values of Denial.Reason, of the metric's label reason
@@ -75,31 +75,10 @@ func (d *denial) status(podName string) *metav1.Status {
 	return s
 }
 
-const (
-	// maxQuoted bounds what a message repeats of a value, in bytes. A label
-	// value may have 63.
-	maxQuoted = 80
-	// maxName bounds a name in events and logs, in bytes: the longest that
-	// Kubernetes stores. Names are validated only after admission.
-	maxName = 253
-)
+// maxName bounds a name in events and logs, in bytes: the longest that Kubernetes
+// stores. Names are validated only after admission.
+const maxName = 253
 
-// quote makes untrusted text fit for a message: bounded, in quotes, everything
-// unprintable escaped.
-func quote(text string) string {
-	if short := clip(text, maxQuoted); len(short) < len(text) {
-		return strconv.Quote(short + "…")
-	}
-	return strconv.Quote(text)
-}
+func quote(text string) string { return printable.Quote(text) }
 
-// clip returns the start of text, at most limit bytes, whole runes only.
-func clip(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	for limit > 0 && !utf8.RuneStart(text[limit]) {
-		limit--
-	}
-	return text[:limit]
-}
+func clip(text string, limit int) string { return printable.Clip(text, limit) }

@@ -1,28 +1,28 @@
-// Package mutator answers the API server's admission reviews of pods: it gives
-// the pods of a StatefulSet a nodeSelector by their ordinal, even ordinals one
-// value, odd ordinals another.
+// Package mutator answers the API server's admission reviews of pods: it puts
+// the pods of a StatefulSet on nodes by their ordinal.
 //
 // # What it does with a pod
 //
 // A pod takes part if it carries the label ab-build-different: "true". Its
-// annotation custom-node-selector holds the rule:
+// annotation custom-node-selector holds the rules (package placement):
 //
 //	{"key": "name", "even": "node1", "odd": "node2"}
 //
 // The ordinal is the decimal number after "<statefulset>-" in the pod's name;
 // the StatefulSet is the pod's controller. The result is
-// spec.nodeSelector[key] = value. Whatever keeps the rule from being applied
-// with certainty denies the pod, with a message for its author: a pod that is
-// let through by mistake may bind a volume to the wrong node for good.
-// Everything else (other resources, operations and subresources, pods without
-// the label) is allowed as it is.
+// spec.nodeSelector[key] = value, or a preferred node affinity term that says
+// the same, and a toleration if the rule asks for one. Whatever keeps the rules
+// from being applied with certainty denies the pod, with a message for its
+// author: a pod that is let through by mistake may bind a volume to the wrong
+// node for good. Everything else (other resources, operations and subresources,
+// pods without the label) is allowed as it is.
 //
 // # How it is built
 //
 // decode reads the review's bytes, once; decide is a pure function from what
 // was read to a decision; encode writes the answer. Handler puts metrics
 // and the access log around them, after the answer. The pod is never encoded again: the
-// answer is a JSON patch of one operation, so fields that this program has
+// answer is a JSON patch of a few operations, so fields that this program has
 // never heard of survive.
 //
 // # Why a decoder of its own

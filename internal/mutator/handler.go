@@ -12,7 +12,7 @@ import (
 // Observer is told of outcomes after they were decided, dry runs excepted. It
 // is called on the request's goroutine and must not block.
 type Observer interface {
-	// Placed reports a pod whose nodeSelector the answer changes. Other
+	// Placed reports a pod whose nodes the answer changes. Other
 	// admission steps may still refuse the pod.
 	Placed(Placement)
 	// Denied reports a pod that was refused. Its controller tries again, so
@@ -25,7 +25,9 @@ type Observer interface {
 type Placement struct {
 	Namespace, StatefulSet, Pod string
 	Ordinal                     int32
-	Key, Value                  string // the nodeSelector entry
+	// Key and Value are the label and the value that the pod was placed by,
+	// those of several rules joined with commas.
+	Key, Value string
 }
 
 // Denial is a pod that was refused.

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // send gives the handler one body and returns its reply.
@@ -75,9 +77,9 @@ func TestAnswers(t *testing.T) {
 			strings.Replace(reviewOf(`{}`), `"u1"`, `"\u0022<\ud83d\ude00\\\n"`, 1), &admissionv1.AdmissionResponse{UID: "\"<\U0001F600\\\n", Allowed: true},
 		},
 		"wrong content is denied with 422": {reviewOf(podJSON(`{"key":"k"}`, "")), denialOf(422, "Invalid", "web-1", "metadata.annotations[custom-node-selector]",
-			`annotation custom-node-selector: field "even" is missing; write `+example+` in the StatefulSet's pod template`)},
+			`annotation custom-node-selector: field "even" is missing; write `+placement.Example+` in the StatefulSet's pod template`)},
 		"a malformed annotation is denied with 400": {reviewOf(podJSON(`{`, "")), denialOf(400, "BadRequest", "web-1", "metadata.annotations[custom-node-selector]",
-			`annotation custom-node-selector: it is not valid JSON: read JSON at byte 1: expected a string: unexpected EOF; write `+example+` in the StatefulSet's pod template`)},
+			`annotation custom-node-selector: it is not valid JSON: read JSON at byte 1: expected a string: unexpected EOF; write `+placement.Example+` in the StatefulSet's pod template`)},
 		"a pod that cannot be read is denied with 400": {reviewOf(`{"metadata":{"labels":{"a":1}}}`), denialOf(400, "BadRequest", "", "metadata.labels",
 			`the pod cannot be read: read metadata.labels: not a string; create it with a client that sends each field once and with its type`)},
 	} {

@@ -1,92 +1,163 @@
 package mutator
 
-import "strings"
+import (
+	"strings"
+
+	"sts-mutating-webhook/internal/placement"
+)
 
 // pointerEscaper escapes a reference token of a JSON pointer (RFC 6901).
 var pointerEscaper = strings.NewReplacer("~", "~0", "/", "~1")
 
-// patchFor returns the JSON patch that makes nodeSelector[key] equal to value,
-// or the whole nodeSelector equal to {key: value} with ReplaceExisting; nil if
-// that holds already. It touches nothing else but, with ReplaceExisting, the
+// patchFor returns the JSON patch that gives the pod what the assignments want:
+// entries of nodeSelector (the whole of it with ReplaceExisting, if there is an
+// entry to replace it with), terms of preferred node affinity, and tolerations;
+// nil if it has them already. It touches nothing else but, when it replaces, the
 // annotation that says so: applying it and asking again yields nil.
 //
-// The operation is add or replace. A test that fails is an error 500 for the
+// The operations are add and replace. A test that fails is an error 500 for the
 // user, and a remove would take away what somebody else wrote.
-func patchFor(p *pod, s Settings, key, value string) ([]byte, error) {
+func patchFor(p *pod, s Settings, assignments []placement.Assignment) ([]byte, error) {
 	if !p.hasSpec {
 		return nil, &fault{"spec", "it is missing"}
 	}
-	current, found, entries, err := p.selector.lookup(key)
-	if err != nil {
-		return nil, &fault{selectorPath, err.Error()}
+	b := patch{size: 2}
+	for _, a := range assignments {
+		b.size += 80 + len(a.Key) + len(a.Value)
 	}
-	if found > 1 {
-		return nil, &fault{selectorPath, "the key " + quote(key) + " occurs twice"}
+	if err := b.selector(p, s, assignments); err != nil {
+		return nil, err
 	}
-	right := found == 1 && current == value
-	replace := s.ReplaceExisting && p.replacedFor.value != p.name
-	switch {
-	case replace && right && entries == 1:
-		return append(startMark(p.name, 0), ']'), nil
-	case replace && entries == 0:
-		return patchWhole(append(startMark(p.name, len(key)+len(value)), ','), "add", key, value), nil
-	case replace:
-		return patchWhole(append(startMark(p.name, len(key)+len(value)), ','), "replace", key, value), nil
-	case right:
+	if err := b.preferences(p, assignments); err != nil {
+		return nil, err
+	}
+	if err := b.tolerations(p, assignments); err != nil {
+		return nil, err
+	}
+	if b.text == nil {
 		return nil, nil
-	case entries == 0:
-		return patchWhole(startPatch(len(key)+len(value)), "add", key, value), nil
-	case found == 1:
-		return patchEntry("replace", key, value), nil
 	}
-	return patchEntry("add", key, value), nil
+	return append(b.text, ']'), nil
 }
 
-// startMark opens a patch with the operation that notes that the selector of this
-// pod was replaced. When the API server calls again because another webhook
-// changed the pod (reinvocationPolicy: IfNeeded), what that one added stays.
-// The pod's name in it keeps a copied template from passing for a marked pod.
-func startMark(podName string, size int) []byte {
-	patch := startPatch(len(podName) + len(replacedPointer) + 40 + size)
-	patch = append(patch, `{"op":"add","path":"`...)
-	patch = append(patch, replacedPointer...)
-	patch = append(patch, `","value":"`...)
-	patch = appendEscaped(patch, podName)
-	return append(patch, `"}`...)
+// patch is a JSON patch in the making. Its zero value holds no operation.
+type patch struct {
+	text []byte
+	size int // the bytes that it will probably need
+}
+
+// open begins an operation, up to the part of its path that follows the prefix.
+// Whatever completes it closes the path, the value and the operation.
+func (b *patch) open(op, path string) {
+	if b.text == nil {
+		b.text = append(make([]byte, 0, b.size), '[')
+	} else {
+		b.text = append(b.text, ',')
+	}
+	b.raw(`{"op":"`, op, `","path":"`, path)
+}
+
+// raw appends JSON.
+func (b *patch) raw(parts ...string) {
+	for _, part := range parts {
+		b.text = append(b.text, part...)
+	}
+}
+
+// string appends the inside of a JSON string.
+func (b *patch) string(text string) { b.text = appendEscaped(b.text, text) }
+
+// selector adds the operations on spec.nodeSelector.
+func (b *patch) selector(p *pod, s Settings, assignments []placement.Assignment) error {
+	required, done, entries := 0, 0, 0
+	for i := range assignments {
+		a := &assignments[i]
+		if a.Preferred {
+			continue
+		}
+		state, n, err := p.selector.lookup(a.Key, a.Value)
+		if err != nil {
+			return err
+		}
+		required, entries = required+1, n
+		if state == right {
+			done++
+		}
+	}
+	replace := s.ReplaceExisting && p.replacedFor.value != p.name && required > 0
+	if replace {
+		b.mark(p.name)
+		replace = done < required || entries > required
+	}
+	switch {
+	case replace && entries > 0:
+		b.wholeSelector("replace", assignments)
+	case done == required:
+	case entries == 0:
+		b.wholeSelector("add", assignments)
+	default:
+		return b.selectorEntries(p, assignments)
+	}
+	return nil
+}
+
+// mark notes that the selector of this pod was replaced. When the API server
+// calls again because another webhook changed the pod (reinvocationPolicy:
+// IfNeeded), what that one added stays. The pod's name in it keeps a copied
+// template from passing for a marked pod.
+func (b *patch) mark(podName string) {
+	b.size += 80 + len(replacedPointer) + len(podName)
+	b.open("add", replacedPointer)
+	b.raw(`","value":"`)
+	b.string(podName)
+	b.raw(`"}`)
 }
 
 // replacedPointer is the JSON pointer to replacedKey. The annotations exist: ours is one of them.
 var replacedPointer = "/metadata/annotations/" + pointerEscaper.Replace(replacedKey)
 
-// patchWhole sets the whole nodeSelector to {key: value} and closes the patch.
-func patchWhole(patch []byte, op, key, value string) []byte {
-	patch = appendSelectorOp(patch, op)
-	patch = append(patch, `","value":{"`...)
-	patch = appendEscaped(patch, key)
-	patch = append(patch, `":"`...)
-	patch = appendEscaped(patch, value)
-	return append(patch, `"}}]`...)
+// wholeSelector sets the whole nodeSelector.
+func (b *patch) wholeSelector(op string, assignments []placement.Assignment) {
+	b.open(op, `/spec/nodeSelector","value":{`)
+	separator := `"`
+	for _, a := range assignments {
+		if a.Preferred {
+			continue
+		}
+		b.raw(separator)
+		b.string(a.Key)
+		b.raw(`":"`)
+		b.string(a.Value)
+		separator = `","`
+	}
+	b.raw(`"}}`)
 }
 
-// patchEntry sets one entry of a nodeSelector that exists.
-func patchEntry(op, key, value string) []byte {
-	patch := appendSelectorOp(startPatch(len(key)+len(value)), op)
-	patch = append(patch, '/')
-	patch = appendEscaped(patch, pointerEscaper.Replace(key))
-	patch = append(patch, `","value":"`...)
-	patch = appendEscaped(patch, value)
-	return append(patch, `"}]`...)
-}
-
-// startPatch opens a patch. Room is left for one operation on the nodeSelector and
-// size bytes more.
-func startPatch(size int) []byte { return append(make([]byte, 0, 80+size), '[') }
-
-// appendSelectorOp opens an operation, up to the pointer to the nodeSelector.
-func appendSelectorOp(patch []byte, op string) []byte {
-	patch = append(patch, `{"op":"`...)
-	patch = append(patch, op...)
-	return append(patch, `","path":"/spec/nodeSelector`...)
+// selectorEntries sets those entries of a nodeSelector with others that are not
+// right yet.
+func (b *patch) selectorEntries(p *pod, assignments []placement.Assignment) error {
+	for _, a := range assignments {
+		if a.Preferred {
+			continue
+		}
+		state, _, err := p.selector.lookup(a.Key, a.Value)
+		if err != nil {
+			return err
+		}
+		op := "add"
+		switch state {
+		case right:
+			continue
+		case different:
+			op = "replace"
+		}
+		b.open(op, "/spec/nodeSelector/")
+		b.string(pointerEscaper.Replace(a.Key))
+		b.raw(`","value":"`)
+		b.string(a.Value)
+		b.raw(`"}`)
+	}
+	return nil
 }
 
 // appendEscaped appends text as the inside of a JSON string.

@@ -7,6 +7,8 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // unknownPod is a pod with members that no typed Pod of today has, and with
@@ -142,7 +144,7 @@ func TestPointerIsEscaped(t *testing.T) {
 		"~1/":  `/spec/nodeSelector/~01~1`,
 		"a\"é": `/spec/nodeSelector/a\"é`,
 	} {
-		got, err := patchFor(&p, Settings{}, key, "v")
+		got, err := patchFor(&p, Settings{}, []placement.Assignment{{Key: key, Value: "v"}})
 		if want := `[{"op":"add","path":"` + want + `","value":"v"}]`; err != nil || string(got) != want {
 			t.Errorf("key %q: got patch %s, error %v, want %s", key, got, err, want)
 		}

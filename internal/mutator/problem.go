@@ -1,6 +1,6 @@
 package mutator
 
-import "fmt"
+import "sts-mutating-webhook/internal/placement"
 
 // Problem is the cause of a denial in parts, for an observer that writes it in its
 // own words. Two denials with the same reason and the same problem are the same
@@ -20,37 +20,8 @@ type Problem struct {
 // maxProblem bounds each text of a Problem, in bytes.
 const maxProblem = 200
 
-// What may be wrong with an annotation: the values of Problem.Code.
-const (
-	CodeNotJSON        = "NotJSON"        // the text is no JSON from byte Value on
-	CodeNotObject      = "NotObject"      // the text is no JSON object
-	CodeFieldUnknown   = "FieldUnknown"   // Field is not one of the known ones
-	CodeFieldMissing   = "FieldMissing"   // Field is required
-	CodeFieldRepeated  = "FieldRepeated"  // Field occurs twice
-	CodeFieldNotString = "FieldNotString" // Field holds another type
-	CodeFieldEmpty     = "FieldEmpty"     // Field holds the empty string
-	CodeFieldInvalid   = "FieldInvalid"   // Value is no label key, or no label value
-)
+// CodeNotJSON tells that the annotation is no JSON. The other codes are those of package placement.
+const CodeNotJSON = "NotJSON"
 
-// Codes lists every Code constant.
-func Codes() []string {
-	return []string{
-		CodeNotJSON, CodeNotObject, CodeFieldUnknown, CodeFieldMissing, CodeFieldRepeated, CodeFieldNotString, CodeFieldEmpty, CodeFieldInvalid,
-	}
-}
-
-// ruleError is what makes an annotation no rule.
-type ruleError struct {
-	problem Problem
-	text    string // a clause to follow "annotation ...: "
-	cause   error  // for errors.Is; may be nil
-}
-
-func (e *ruleError) Unwrap() error { return e.cause }
-
-func (e *ruleError) Error() string { return e.text }
-
-// ruleProblem returns an error with its parts; format and args make its English.
-func ruleProblem(code, field, value, format string, args ...any) *ruleError {
-	return &ruleError{problem: Problem{Code: code, Field: clip(field, maxProblem), Value: clip(value, maxProblem)}, text: fmt.Sprintf(format, args...)}
-}
+// Codes lists what Problem.Code may be.
+func Codes() []string { return append(placement.Codes(), CodeNotJSON) }

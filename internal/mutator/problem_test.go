@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // An observer writes the cause in its own language, so it needs the parts.
@@ -26,15 +28,22 @@ func TestDenialsHaveTheirCauseInParts(t *testing.T) {
 		reason string
 		want   Problem
 	}{
-		"no object":        {annotated(`[]`), ReasonAnnotationInvalid, Problem{Code: CodeNotObject}},
-		"an unknown field": {annotated(`{"evn":"a"}`), ReasonAnnotationInvalid, Problem{Code: CodeFieldUnknown, Field: "evn"}},
-		"a missing field":  {annotated(`{"key":"k"}`), ReasonAnnotationInvalid, Problem{Code: CodeFieldMissing, Field: "even"}},
-		"a repeated field": {annotated(`{"key":"k","key":"k"}`), ReasonAnnotationInvalid, Problem{Code: CodeFieldRepeated, Field: "key"}},
-		"another type":     {annotated(`{"key":1}`), ReasonAnnotationInvalid, Problem{Code: CodeFieldNotString, Field: "key"}},
-		"an empty key":     {annotated(`{"key":"","even":"a","odd":"b"}`), ReasonAnnotationInvalid, Problem{Code: CodeFieldEmpty, Field: "key"}},
-		"no label value":   {annotated(`{"key":"k","even":"a b","odd":"b"}`), ReasonAnnotationInvalid, Problem{Code: CodeFieldInvalid, Field: "even", Value: "a b"}},
+		"no object":        {annotated(`7`), ReasonAnnotationInvalid, Problem{Code: placement.CodeNotObject}},
+		"an unknown field": {annotated(`{"evn":"a"}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldUnknown, Field: "evn"}},
+		"a missing field":  {annotated(`{"key":"k"}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldMissing, Field: "even"}},
+		"a repeated field": {annotated(`{"key":"k","key":"k"}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldRepeated, Field: "key"}},
+		"another type":     {annotated(`{"key":1}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldNotString, Field: "key"}},
+		"an empty key":     {annotated(`{"key":"","even":"a","odd":"b"}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldEmpty, Field: "key"}},
+		"no label value":   {annotated(`{"key":"k","even":"a b","odd":"b"}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldInvalid, Field: "even", Value: "a b"}},
 		"a long field": {annotated(`{"` + strings.Repeat("x", 999) + `":1}`), ReasonAnnotationInvalid,
-			Problem{Code: CodeFieldUnknown, Field: strings.Repeat("x", maxProblem)}},
+			Problem{Code: placement.CodeFieldUnknown, Field: strings.Repeat("x", maxProblem)}},
+		"no rule":       {annotated(`[]`), ReasonAnnotationInvalid, Problem{Code: placement.CodeNoRule}},
+		"no array":      {annotated(`{"key":"k","values":1}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldWrongType, Field: "values"}},
+		"two forms":     {annotated(`{"key":"k","even":"a","odd":"b","values":["a"]}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeFieldConflict, Field: "values", Value: "even"}},
+		"one key twice": {annotated(`[{"key":"k","values":["a"]},{"key":"k","values":["b"]}]`), ReasonAnnotationInvalid, Problem{Code: placement.CodeKeyRepeated, Field: "[1].key", Value: "k"}},
+		"an overlap":    {annotated(`{"key":"k","ordinals":{"0-2":"a","1":"b"}}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeOverlap, Field: "ordinals[1]", Value: "ordinals[0-2]"}},
+		"too much":      {annotated(`{"key":"` + strings.Repeat("k", placement.MaxBytes) + `"}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeTooLarge, Value: "262144"}},
+		"no value":      {annotated(`{"key":"k","ordinals":{"0":"a"}}`), ReasonAnnotationInvalid, Problem{Code: placement.CodeNoValue, Field: "ordinals", Value: "1"}},
 		"no JSON": {annotated(`{`), ReasonAnnotationMalformed,
 			Problem{Code: CodeNotJSON, Value: "1"}},
 		"a name without an ordinal": {podOf("web", "db-1"), ReasonOrdinalInvalid, Problem{Value: "db-1", Detail: `its name does not start with "web-"`}},

@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // recorder is an Observer that remembers.
@@ -87,7 +89,7 @@ func TestPlacedPodIsReported(t *testing.T) {
 }
 
 func TestDeniedPodIsReported(t *testing.T) {
-	const message = `annotation custom-node-selector: field "even" is missing; write ` + example + ` in the StatefulSet's pod template`
+	const message = `annotation custom-node-selector: field "even" is missing; write ` + placement.Example + ` in the StatefulSet's pod template`
 	for sentence, dry := range map[string]bool{"to log and observer": false, "to the log alone if it is a dry run": true} {
 		t.Run(sentence, func(t *testing.T) {
 			b := newFixture(slog.LevelInfo)
@@ -96,7 +98,7 @@ func TestDeniedPodIsReported(t *testing.T) {
 			if dry {
 				body = dryRun(body)
 			} else {
-				want = []Denial{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: CodeFieldMissing, Field: "even"}, Message: message}}
+				want = []Denial{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: placement.CodeFieldMissing, Field: "even"}, Message: message}}
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{

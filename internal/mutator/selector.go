@@ -1,30 +1,54 @@
 package mutator
 
+import "sts-mutating-webhook/internal/jsonscan"
+
 // selector is a pod's spec.nodeSelector as it stands in the request: a JSON
 // object of strings that the decoder has checked. Empty means that there is
-// none. It is not decoded into a map, because one key of it matters and the
+// none. It is not decoded into a map, because few keys of it matter and the
 // rest must stay as it is.
 type selector []byte
 
-// lookup returns the value of key, how often the key occurs, and how many
-// entries there are.
-func (s selector) lookup(key string) (value string, found, entries int, err error) {
+// entryState is what a selector holds under a key.
+type entryState int
+
+const (
+	missing   entryState = iota
+	different            // another value
+	right                // the value that was asked for
+)
+
+// lookup tells what the selector holds under key, compared with value, and how
+// many entries there are. An error is a *fault.
+func (s selector) lookup(key, value string) (state entryState, entries int, err error) {
 	if len(s) == 0 {
-		return "", 0, 0, nil
+		return missing, 0, nil
 	}
-	scan := scanner{data: s}
-	err = scan.object(func(name []byte) error {
+	twice := false
+	scan := jsonscan.New(s)
+	err = scan.Object(func(name []byte) error {
 		entries++
 		if string(name) != key {
-			return scan.skip()
+			return scan.Skip()
 		}
-		found++
-		if scan.peek() != '"' { // null, which is the empty string to Kubernetes
-			return scan.skip()
+		twice = state != missing
+		state = different
+		if scan.Peek() != '"' { // null, which is the empty string to Kubernetes
+			if value == "" {
+				state = right
+			}
+			return scan.Skip()
 		}
-		text, err := scan.text()
-		value = string(text)
+		text, err := scan.Text()
+		if string(text) == value {
+			state = right
+		}
 		return err
 	})
-	return value, found, entries, err
+	if err != nil {
+		return missing, 0, &fault{selectorPath, err.Error()}
+	}
+	if twice {
+		return missing, 0, &fault{selectorPath, "the key " + quote(key) + " occurs twice"}
+	}
+	return state, entries, nil
 }

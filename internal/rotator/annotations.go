@@ -179,18 +179,16 @@ func ask(ctx context.Context, c client.Client, namespace string, q request) (*me
 	return meta, nil
 }
 
-// trustedNow lists the CAs of every caBundle of ours.
+// trustedNow lists the CAs by which pods are placed now.
 func trustedNow(ctx context.Context, c client.Client, namespace string) ([]string, error) {
+	config := configurations[0].object()
+	if err := c.Get(ctx, client.ObjectKeyFromObject(config), config); err != nil {
+		return nil, fmt.Errorf("get %s: %w", configurations[0], err)
+	}
 	var ids []string
-	for _, name := range configurations {
-		config := name.object()
-		if err := c.Get(ctx, client.ObjectKeyFromObject(config), config); err != nil {
-			return nil, fmt.Errorf("get %s: %w", name, err)
-		}
-		for _, e := range entriesOf(config, namespace) {
-			for _, cert := range bundleCAs(e.bundle) {
-				ids = append(ids, fingerprint(cert))
-			}
+	for _, e := range entriesOf(config, namespace) {
+		for _, cert := range bundleCAs(e.bundle) {
+			ids = append(ids, fingerprint(cert))
 		}
 	}
 	return ids, nil

@@ -52,16 +52,19 @@ type owner struct {
 }
 
 const (
-	secretsPath = "/api/v1/namespaces/test/secrets"
-	configsPath = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-	secretPath  = secretsPath + "/" + SecretName
-	configPath  = configsPath + "/" + ConfigurationName
+	secretsPath    = "/api/v1/namespaces/test/secrets"
+	configsPath    = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+	validatingPath = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+	secretPath     = secretsPath + "/" + SecretName
+	configPath     = configsPath + "/" + ConfigurationName
+	followerPath   = validatingPath + "/" + ValidatingConfigurationName
 )
 
 // kinds of the objects below each path.
 var kinds = map[string]schema.GroupVersionKind{
-	secretsPath: {Version: "v1", Kind: "Secret"},
-	configsPath: {Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingWebhookConfiguration"},
+	secretsPath:    {Version: "v1", Kind: "Secret"},
+	configsPath:    {Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingWebhookConfiguration"},
+	validatingPath: {Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingWebhookConfiguration"},
 }
 
 func newAPIServer(t *testing.T) *apiServer {

@@ -23,8 +23,13 @@ import (
 // configuration names a webhook configuration whose caBundle we keep.
 type configuration struct{ kind, name string }
 
-// configurations are all of them.
-var configurations = []configuration{{"MutatingWebhookConfiguration", ConfigurationName}}
+// configurations are all of them. The first one, without which no pod is placed,
+// decides whom we trust and what we serve. The others follow: their caBundles are
+// written, and nothing else depends on them, not even on whether they exist.
+var configurations = []configuration{
+	{"MutatingWebhookConfiguration", ConfigurationName},
+	{"ValidatingWebhookConfiguration", ValidatingConfigurationName},
+}
 
 func (c configuration) String() string { return c.kind + " " + c.name }
 
@@ -72,6 +77,8 @@ type observation struct {
 	live    bool           // read from the apiserver, not from a cache
 	secret  *corev1.Secret // nil: there is none
 	configs []*unstructured.Unstructured
+	// unread says why a configuration that only follows could not be read, by its index.
+	unread map[int]error
 }
 
 // cluster reads and writes the objects that are ours.
@@ -84,20 +91,26 @@ type cluster struct {
 
 // observe reads every object; the Secret last, so that an update of a configuration
 // that was read conflicts if it was made to fit a later Secret than the one seen.
-// The error names the object that could not be read.
+// The error names the object that could not be read; configurations that only
+// follow are not worth one.
 func (c *cluster) observe(ctx context.Context, live bool) (observation, error) {
 	from := c.cached
 	if live = live || !c.synced(); live {
 		from = c.live
 	}
-	seen := observation{live: live}
-	for _, name := range configurations {
+	seen := observation{live: live, unread: map[int]error{}}
+	for i, name := range configurations {
 		config := name.object()
-		switch err := from.Get(ctx, client.ObjectKeyFromObject(config), config); {
-		case apierrors.IsNotFound(err):
-			config = nil
-		case err != nil:
+		err := from.Get(ctx, client.ObjectKeyFromObject(config), config)
+		if err != nil {
+			config, err = nil, client.IgnoreNotFound(err)
+		}
+		switch {
+		case err == nil:
+		case i == 0:
 			return seen, fmt.Errorf("get %s: %w", name, err)
+		default:
+			seen.unread[i] = fmt.Errorf("get %s: %w", name, err)
 		}
 		seen.configs = append(seen.configs, config)
 	}
@@ -111,17 +124,11 @@ func (c *cluster) observe(ctx context.Context, live bool) (observation, error) {
 	return seen, nil
 }
 
-// entries are all webhooks that call our Service.
-func (o observation) entries(namespace string) []entry {
-	var all []entry
-	for _, config := range o.configs {
-		all = append(all, entriesOf(config, namespace)...)
-	}
-	return all
-}
+// entries are the webhooks of the first configuration that call our Service.
+func (o observation) entries(namespace string) []entry { return entriesOf(o.configs[0], namespace) }
 
-// bundle is the caBundle by which the apiserver verifies us: of several webhooks,
-// that of the first.
+// bundle is the caBundle by which the apiserver verifies us for pods: of several
+// webhooks, that of the first.
 func (o observation) bundle(namespace string) []byte {
 	for _, e := range o.entries(namespace) {
 		return e.bundle

@@ -292,7 +292,9 @@ func testScheme() *runtime.Scheme {
 func testMapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper([]schema.GroupVersion{corev1.SchemeGroupVersion, admissionv1.SchemeGroupVersion})
 	m.Add(corev1.SchemeGroupVersion.WithKind("Secret"), meta.RESTScopeNamespace)
-	m.Add(admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"), meta.RESTScopeRoot)
+	for _, c := range configurations {
+		m.Add(admissionv1.SchemeGroupVersion.WithKind(c.kind), meta.RESTScopeRoot)
+	}
 	return m
 }
 

@@ -159,9 +159,14 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 			l.matched[i] = memory.bundle()
 			r.clearFailures(i)
 		}
+		list := &s.bundles
+		if i > 0 {
+			list = &s.followers
+			r.note(cannotFollow, configurations[i].String(), seen.unread[i])
+		}
 		for _, e := range entries {
 			cas := bundleCAs(e.bundle)
-			s.bundles = append(s.bundles, bundle{
+			*list = append(*list, bundle{
 				config: i, empty: len(cas) == 0, matches: memory != nil && bytes.Equal(e.bundle, memory.bundle()),
 				trustsMemory: memory != nil && memory.certifiedBy(cas), trustsSecret: held != nil && held.certifiedBy(cas),
 				since: l.strayed[i], heldUntil: earlier(l.writes[i].heldUntil, now.Add(writeRetryLast)),

@@ -83,7 +83,8 @@ type state struct {
 	request         request
 	secretHeldUntil time.Time // a write of the Secret failed: none before this time
 
-	bundles   []bundle
+	bundles   []bundle  // of the first configuration
+	followers []bundle  // of the others
 	waitSince time.Time // since when decide has been answering wait; zero: it has not
 }
 
@@ -178,7 +179,7 @@ func (s state) maintain() action {
 			return a
 		}
 	}
-	for _, b := range s.bundles {
+	for _, b := range slices.Concat(s.bundles, s.followers) {
 		if b.matches || s.newer {
 			continue
 		}

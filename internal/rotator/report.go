@@ -60,12 +60,14 @@ type condition struct {
 }
 
 var (
-	cannotRead  = condition{message: "cannot read from the apiserver"}
-	cannotWrite = condition{message: "the apiserver refuses a write; serving goes on", kind: EventCertificate, began: ReasonWriteRefused, ended: ReasonWriteSucceeded, after: 3 * time.Second}
-	notTrusted  = condition{message: "the apiserver does not call this replica", kind: EventTrust, began: ReasonTrustLost, ended: ReasonTrustRestored, after: 5 * time.Second}
-	wrongClock  = condition{message: "the node's clock is wrong", kind: EventClock, began: ReasonClockSkew, ended: ReasonClockRight}
-	badRequest  = condition{message: "ignoring a request that cannot be read; write it with: sts-webhook rotate"}
-	newerFormat = condition{message: "a newer build keeps the Secret: leaving it alone", quiet: true}
+	cannotRead = condition{message: "cannot read from the apiserver"}
+	// The manifests of a version before this configuration lack the right to read it.
+	cannotFollow = condition{message: "leaving a webhook configuration alone that cannot be read: apply the manifests of this version", after: 30 * time.Second}
+	cannotWrite  = condition{message: "the apiserver refuses a write; serving goes on", kind: EventCertificate, began: ReasonWriteRefused, ended: ReasonWriteSucceeded, after: 3 * time.Second}
+	notTrusted   = condition{message: "the apiserver does not call this replica", kind: EventTrust, began: ReasonTrustLost, ended: ReasonTrustRestored, after: 5 * time.Second}
+	wrongClock   = condition{message: "the node's clock is wrong", kind: EventClock, began: ReasonClockSkew, ended: ReasonClockRight}
+	badRequest   = condition{message: "ignoring a request that cannot be read; write it with: sts-webhook rotate"}
+	newerFormat  = condition{message: "a newer build keeps the Secret: leaving it alone", quiet: true}
 )
 
 // conditionState is what became of one condition of one object.

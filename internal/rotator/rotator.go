@@ -47,9 +47,10 @@ import (
 
 // Fixed names of the objects that the rotator owns.
 const (
-	SecretName        = "sts-webhook-certs"
-	ConfigurationName = "sts-mutating-webhook"
-	ServiceName       = "sts-webhook"
+	SecretName                  = "sts-webhook-certs"
+	ConfigurationName           = "sts-mutating-webhook"
+	ValidatingConfigurationName = "sts-validating-webhook"
+	ServiceName                 = "sts-webhook"
 
 	fieldOwner = "sts-webhook" // in managedFields
 )

@@ -29,8 +29,10 @@ const (
 	Deployment    = "sts-webhook"
 	Secret        = "sts-webhook-certs"
 	Configuration = "sts-mutating-webhook"
-	Label         = "ab-build-different"
-	Annotation    = "custom-node-selector"
+	// ValidatingConfiguration refuses StatefulSets whose pods would be refused.
+	ValidatingConfiguration = "sts-validating-webhook"
+	Label                   = "ab-build-different"
+	Annotation              = "custom-node-selector"
 )
 
 // pollInterval bounds how late a wait notices, and so the error of the times
@@ -98,6 +100,7 @@ func (w *Webhook) Install(ctx context.Context) (time.Duration, error) {
 func (w *Webhook) Uninstall(ctx context.Context) error {
 	steps := [][]string{
 		{"delete", "mutatingwebhookconfiguration", Configuration, "--ignore-not-found"},
+		{"delete", "validatingwebhookconfiguration", ValidatingConfiguration, "--ignore-not-found"},
 		{"delete", "deployment", Deployment, "--namespace", Namespace, "--ignore-not-found", "--cascade=orphan"},
 		{"delete", "replicasets", "--all", "--namespace", Namespace, "--cascade=orphan"},
 		{"delete", "pods", "--all", "--namespace", Namespace, "--grace-period=1"},
@@ -109,6 +112,28 @@ func (w *Webhook) Uninstall(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// StopChecks takes the check of StatefulSets away, so that one with a mistake can be stored, and returns when the apiserver has
+// seen that. Applying the manifests brings it back.
+func (w *Webhook) StopChecks(ctx context.Context) error {
+	if _, err := w.Cluster.Kubectl(ctx, "delete", "validatingwebhookconfiguration", ValidatingConfiguration, "--ignore-not-found"); err != nil {
+		return fmt.Errorf("stop checks: %w", err)
+	}
+	mistake := &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: "mistake"},
+		Spec: appsv1.StatefulSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{Label: "true"}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{Label: "true"}},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: "pause"}}},
+			},
+		},
+	}
+	return w.wait(ctx, "the end of the checks", func(ctx context.Context) (bool, error) {
+		_, err := w.Client.AppsV1().StatefulSets("default").Create(ctx, mistake, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err == nil, nil
+	})
 }
 
 // Configure gives the webhook these flags and no others, and waits for the

@@ -1,4 +1,8 @@
-package mutator
+// Package jsonscan reads a few values out of a JSON text and passes over the
+// rest. It exists because every pod creation waits for the webhook, which needs
+// a dozen short strings of an AdmissionReview and must neither keep nor change
+// the others: see docs/decisions/0003-json.md for what the libraries cost.
+package jsonscan
 
 import (
 	"fmt"
@@ -6,22 +10,28 @@ import (
 	"unicode/utf8"
 )
 
-// scanner reads one JSON text (RFC 8259) from front to back, once. It checks
+// Scanner reads one JSON text (RFC 8259) from front to back, once. It checks
 // the syntax of what it reads, keeps nothing of what is skipped, and allocates
-// only for strings that are asked for. The zero value with data set is ready.
+// only for strings that are asked for. No method calls itself.
 //
-// It exists because the handler needs a dozen small values out of a text whose
-// rest it must neither keep nor change: see the package comment for what the
-// libraries cost. No method calls itself.
-//
-// Every method that returns an error leaves the scanner unusable.
-type scanner struct {
+// Every method that returns an error leaves the Scanner unusable.
+type Scanner struct {
 	data []byte
 	pos  int // next unread byte of data
 }
 
+// New returns a Scanner at the start of the text, which must not change while
+// anything that was read of it is in use.
+func New(text []byte) Scanner { return Scanner{data: text} }
+
+// Pos is the index of the next unread byte.
+func (s *Scanner) Pos() int { return s.pos }
+
+// Since returns the text from an earlier Pos up to the next unread byte.
+func (s *Scanner) Since(pos int) []byte { return s.data[pos:s.pos] }
+
 // fail describes what is wrong at the unread byte.
-func (s *scanner) fail(expected string) error {
+func (s *Scanner) fail(expected string) error {
 	if s.pos >= len(s.data) {
 		return fmt.Errorf("read JSON at byte %d: expected %s: %w", s.pos, expected, io.ErrUnexpectedEOF)
 	}
@@ -47,17 +57,17 @@ var fullWidth = map[rune]string{
 	'：': ":", '，': ",", '、': ",", '｛': "{", '｝': "}", '［': "[", '］': "]", '【': "[", '】': "]", '\u3000': "a space",
 }
 
-// peek passes over white space and returns the next byte without consuming it,
+// Peek passes over white space and returns the next byte without consuming it,
 // 0 at the end of the text. A zero byte in the text is no JSON either, so the
 // two need not be told apart.
-func (s *scanner) peek() byte {
+func (s *Scanner) Peek() byte {
 	if s.pos < len(s.data) && s.data[s.pos] > ' ' { // short enough to be inlined
 		return s.data[s.pos]
 	}
 	return s.peekAfterSpace()
 }
 
-func (s *scanner) peekAfterSpace() byte {
+func (s *Scanner) peekAfterSpace() byte {
 	for ; s.pos < len(s.data); s.pos++ {
 		if c := s.data[s.pos]; c != ' ' && c != '\n' && c != '\t' && c != '\r' {
 			return c
@@ -66,22 +76,22 @@ func (s *scanner) peekAfterSpace() byte {
 	return 0
 }
 
-// end reports an error unless only white space is left.
-func (s *scanner) end() error {
-	if s.peek(); s.pos < len(s.data) {
+// End reports an error unless only white space is left.
+func (s *Scanner) End() error {
+	if s.Peek(); s.pos < len(s.data) {
 		return s.fail("the end of the text")
 	}
 	return nil
 }
 
-// object reads an object and calls member once for every name, escapes
+// Object reads an object and calls member once for every name, escapes
 // resolved. The name is valid only during the call, which must consume exactly
 // the member's value.
-func (s *scanner) object(member func(name []byte) error) error {
+func (s *Scanner) Object(member func(name []byte) error) error {
 	if err := s.open('{'); err != nil {
 		return err
 	}
-	if s.peek() == '}' {
+	if s.Peek() == '}' {
 		return s.close()
 	}
 	for {
@@ -92,7 +102,7 @@ func (s *scanner) object(member func(name []byte) error) error {
 		if err := member(name); err != nil {
 			return err
 		}
-		switch s.peek() {
+		switch s.Peek() {
 		case ',':
 			s.pos++
 		case '}':
@@ -103,20 +113,20 @@ func (s *scanner) object(member func(name []byte) error) error {
 	}
 }
 
-// array reads an array and calls element at the start of every element, which
+// Array reads an array and calls element at the start of every element, which
 // it must consume.
-func (s *scanner) array(element func() error) error {
+func (s *Scanner) Array(element func() error) error {
 	if err := s.open('['); err != nil {
 		return err
 	}
-	if s.peek() == ']' {
+	if s.Peek() == ']' {
 		return s.close()
 	}
 	for {
 		if err := element(); err != nil {
 			return err
 		}
-		switch s.peek() {
+		switch s.Peek() {
 		case ',':
 			s.pos++
 		case ']':
@@ -127,30 +137,30 @@ func (s *scanner) array(element func() error) error {
 	}
 }
 
-func (s *scanner) open(bracket byte) error {
-	if s.peek() != bracket {
+func (s *Scanner) open(bracket byte) error {
+	if s.Peek() != bracket {
 		return s.fail(fmt.Sprintf("%q", bracket))
 	}
 	s.pos++
 	return nil
 }
 
-func (s *scanner) close() error {
+func (s *Scanner) close() error {
 	s.pos++
 	return nil
 }
 
 // name reads a member's name and the colon after it.
-func (s *scanner) name() ([]byte, error) {
-	name, err := s.text()
+func (s *Scanner) name() ([]byte, error) {
+	name, err := s.Text()
 	if err != nil {
 		return nil, err
 	}
 	return name, s.colon()
 }
 
-func (s *scanner) colon() error {
-	if s.peek() != ':' {
+func (s *Scanner) colon() error {
+	if s.Peek() != ':' {
 		return s.fail("a colon")
 	}
 	s.pos++

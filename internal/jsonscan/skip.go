@@ -1,10 +1,10 @@
-package mutator
+package jsonscan
 
-// skip passes over one value that nobody reads, of any kind and depth. In an object or array it counts brackets and knows
+// Skip passes over one value that nobody reads, of any kind and depth. In an object or array it counts brackets and knows
 // strings, no more: in a text that is JSON that is enough to find the value's end, and the API server sends nothing
 // else. In a text that is not, more may be passed over than a strict reader would.
-func (s *scanner) skip() error {
-	switch c := s.peek(); c {
+func (s *Scanner) Skip() error {
+	switch c := s.Peek(); c {
 	case '"':
 		_, err := s.skipString()
 		return err
@@ -16,7 +16,7 @@ func (s *scanner) skip() error {
 }
 
 // skipNested passes over the object or array that is next.
-func (s *scanner) skipNested() error {
+func (s *Scanner) skipNested() error {
 	depth := 0
 	for s.pos < len(s.data) {
 		switch s.data[s.pos] {
@@ -39,7 +39,7 @@ func (s *scanner) skipNested() error {
 }
 
 // skipWord passes over true, false or null, or a number, whose first character is c.
-func (s *scanner) skipWord(c byte) error {
+func (s *Scanner) skipWord(c byte) error {
 	for _, word := range [...]string{"true", "false", "null"} {
 		if c != word[0] {
 			continue

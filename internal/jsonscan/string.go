@@ -1,4 +1,4 @@
-package mutator
+package jsonscan
 
 import (
 	"encoding/binary"
@@ -7,10 +7,10 @@ import (
 	"math/bits"
 )
 
-// text reads a string and resolves its escapes. The result may be a part of the
+// Text reads a string and resolves its escapes. The result may be a part of the
 // scanned data: it must be copied to be kept beyond that.
-func (s *scanner) text() ([]byte, error) {
-	if s.peek() != '"' {
+func (s *Scanner) Text() ([]byte, error) {
+	if s.Peek() != '"' {
 		return nil, s.fail("a string")
 	}
 	start := s.pos
@@ -55,7 +55,7 @@ var simpleEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'n': '\n', 't': '\
 
 // skipString passes over a string whose opening quote is next. plain says that
 // it holds neither escapes nor bytes beyond ASCII.
-func (s *scanner) skipString() (plain bool, err error) {
+func (s *Scanner) skipString() (plain bool, err error) {
 	data, i := s.data, s.pos+1
 	plain = true
 	for {

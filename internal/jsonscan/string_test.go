@@ -1,7 +1,6 @@
-package mutator
+package jsonscan
 
 import (
-	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -36,26 +35,6 @@ func TestStringEndIsThatOfAByteByByteLoop(t *testing.T) {
 	}
 }
 
-// P6: the commonest slip on a Chinese keyboard.
-func TestFullWidthPunctuationIsNamed(t *testing.T) {
-	for text, want := range map[string]string{
-		`{“key”: "name"}`:           "expected a string, found '“', which is full-width: type \" instead",
-		`{"key"："name"}`:            "expected a colon, found '：', which is full-width: type : instead",
-		`{"key":"name"，"even":"a"}`: "expected a comma or the end of the object, found '，', which is full-width: type , instead",
-		`｛"key":"name"}`:            "expected a value, found '｛', which is full-width: type { instead",
-		"{\u3000\"key\":\"name\"}":  "found '\\u3000', which is full-width: type a space instead",
-		`{"key":名}`:                 "expected a value, found '名'",
-		"{\xff}":                    "expected a string, found the byte 0xff, which is no UTF-8",
-		"{\"key\":\"name\"}\u00a0":  "expected the end of the text, found '\\u00a0'",
-		"{\"key\":\"a\x01\"}":       "found '\\x01'",
-	} {
-		_, err := parseRule([]byte(text))
-		if !errors.Is(err, errNotJSON) && !strings.Contains(text, "名") || err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: got %v, want %s", text, err, want)
-		}
-	}
-}
-
 // BenchmarkString compares what a string costs that holds Chinese with an ASCII
 // one of the same length.
 func BenchmarkString(b *testing.B) {
@@ -64,7 +43,7 @@ func BenchmarkString(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				s := scanner{data: data}
+				s := New(data)
 				if _, err := s.skipString(); err != nil {
 					b.Fatal(err)
 				}

@@ -1,0 +1,200 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"sts-mutating-webhook/internal/plan"
+)
+
+// planCommand is the command that shows where pods would go.
+type planCommand struct {
+	files     []string
+	diff      string
+	namespace string
+	output    string
+	existing  string
+
+	stdin io.Reader
+}
+
+func newPlan() *planCommand { return &planCommand{stdin: os.Stdin} }
+
+func (c *planCommand) addFlags(g *flagGroups) {
+	f := g.group("Plan")
+	f.StringArrayVarP(&c.files, "filename", "f", nil, "file with StatefulSets, YAML or JSON, other kinds are passed over; - is standard input; may be repeated")
+	f.StringVar(&c.diff, "diff", "", "file with the StatefulSets as they are: show only the ordinals that move (--diff=FILE)")
+	f.StringVarP(&c.namespace, "namespace", "n", "default", "namespace of the StatefulSets that name none")
+	f.StringVarP(&c.output, "output", "o", "table", "output format: "+strings.Join(plan.Formats, ", "))
+	f.StringVar(&c.existing, "existing-selector", selectorMerge, "what the webhook was started with: merge or replace")
+}
+
+func (c *planCommand) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.files) == 0 {
+		bad("--filename: required; give a file, or - for standard input")
+	}
+	stdin := 0
+	for _, file := range slices.Concat(c.files, []string{c.diff}) {
+		if file == "-" {
+			stdin++
+		}
+	}
+	if stdin > 1 {
+		bad("--filename=-: standard input can be read only once")
+	}
+	if msgs := validation.IsDNS1123Label(c.namespace); len(msgs) > 0 {
+		bad("--namespace=%s: %s", c.namespace, msgs[0])
+	}
+	if !slices.Contains(plan.Formats, c.output) {
+		bad("--output=%s: must be one of %s", c.output, strings.Join(plan.Formats, ", "))
+	}
+	if c.existing != selectorMerge && c.existing != selectorReplace {
+		bad("--existing-selector=%s: must be %s or %s", c.existing, selectorMerge, selectorReplace)
+	}
+	return errors.Join(errs...)
+}
+
+// run prints the plan, or what moves, to stdout. What is wrong stands in the rows,
+// or on stderr where these have no room for it. An error in a StatefulSet is one of
+// the command, a warning is not.
+func (c *planCommand) run(_ context.Context, stdout, stderr io.Writer) error {
+	manifests, err := c.read(c.files)
+	if err != nil {
+		return err
+	}
+	options := plan.Options{ReplaceExisting: c.existing == selectorReplace}
+	rows := plan.Rows(manifests.StatefulSets, options)
+	if c.diff != "" {
+		err = c.printDiff(stdout, stderr, manifests, options)
+	} else {
+		err = plan.Print(stdout, c.output, rows)
+	}
+	if err != nil {
+		return err
+	}
+	err = c.problems(stderr, rows)
+	if c.table() && c.diff == "" {
+		fmt.Fprintln(stderr, summary(manifests, rows))
+	}
+	return err
+}
+
+// table tells whether people read the output.
+func (c *planCommand) table() bool { return c.output == "table" || c.output == "wide" }
+
+func (c *planCommand) printDiff(stdout, stderr io.Writer, after *plan.Manifests, options plan.Options) error {
+	before, err := c.read([]string{c.diff})
+	if err != nil {
+		return err
+	}
+	moves := plan.Diff(before.StatefulSets, after.StatefulSets, options)
+	if c.table() {
+		moved := 0
+		for _, m := range moves {
+			if m.Change == plan.Moved {
+				moved++
+			}
+		}
+		fmt.Fprintf(stderr, "moved: %d of %s\n", moved, count(pods(plan.Rows(after.StatefulSets, options)), "pod"))
+	}
+	return plan.PrintMoves(stdout, c.output, moves)
+}
+
+// problems returns an error if there is one in the rows. It writes each problem to
+// w, the same one of several pods once, unless they stand in the output.
+func (c *planCommand) problems(w io.Writer, rows []plan.Row) error {
+	found, told := 0, map[string]bool{}
+	for _, row := range rows {
+		for _, p := range row.Problems {
+			if p.Severity == plan.Error {
+				found++
+			}
+			line := fmt.Sprintf("%s: statefulset %s/%s: %s: %s", p.Severity, row.Namespace, row.StatefulSet, p.Field, p.Message)
+			if !told[line] && (c.output == "table" || c.diff != "") {
+				fmt.Fprintln(w, line)
+				told[line] = true
+			}
+		}
+	}
+	if found > 0 {
+		return errors.New(count(found, "error"))
+	}
+	return nil
+}
+
+// read reads files, of which one may be standard input.
+func (c *planCommand) read(files []string) (*plan.Manifests, error) {
+	m := &plan.Manifests{}
+	for _, name := range files {
+		if err := c.readOne(m, name); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (c *planCommand) readOne(m *plan.Manifests, name string) error {
+	if name == "-" {
+		if err := m.Read(c.stdin, c.namespace); err != nil {
+			return fmt.Errorf("read standard input: %w", err)
+		}
+		return nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("read StatefulSets: %w", err)
+	}
+	defer file.Close()
+	if err := m.Read(file, c.namespace); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// summary tells what was read.
+func summary(m *plan.Manifests, rows []plan.Row) string {
+	sets := map[[2]string]bool{}
+	for _, row := range rows {
+		sets[[2]string{row.Namespace, row.StatefulSet}] = true
+	}
+	text := count(len(sets), "StatefulSet") + " with " + count(pods(rows), "pod")
+	var others []string
+	if n := len(m.StatefulSets) - len(sets); n > 0 {
+		others = append(others, fmt.Sprintf("%d StatefulSet without the label", n))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(m.Others)) {
+		others = append(others, fmt.Sprintf("%d %s", m.Others[kind], kind))
+	}
+	if len(others) > 0 {
+		text += "; passed over: " + strings.Join(others, ", ")
+	}
+	return text
+}
+
+// pods counts the rows that are about a pod.
+func pods(rows []plan.Row) (n int) {
+	for _, row := range rows {
+		if row.Ordinal != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// count is "1 pod", "2 pods".
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}

@@ -1,0 +1,192 @@
+// Package plan says, before anything is applied, how the webhook will place the
+// pods of StatefulSets. It is pure: StatefulSets in, rows out. It decides by
+// package placement, as the webhook does, so the two cannot disagree; what a
+// cluster adds (its nodes, the volumes that are bound) is for the caller to fill in.
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"sts-mutating-webhook/internal/placement"
+)
+
+// MaxPods bounds the pods of a StatefulSet that are planned. One with more gets an
+// error.
+const MaxPods = 100_000
+
+// Options tell how the webhook was started. The zero value is its default.
+type Options struct {
+	// ReplaceExisting is --existing-selector=replace.
+	ReplaceExisting bool
+}
+
+// Row is a pod of a StatefulSet as it will be created, or, without an ordinal,
+// what there is to say of the StatefulSet as a whole. Its JSON is what users'
+// scripts read: fields may be added, never renamed. No slice or map of it is nil
+// except Nodes.
+type Row struct {
+	Namespace   string `json:"namespace"`
+	StatefulSet string `json:"statefulSet"`
+	// Ordinal is nil in a row about the StatefulSet as a whole.
+	Ordinal *int32 `json:"ordinal"`
+	// Pod is the pod's name, empty if Ordinal is nil.
+	Pod string `json:"pod"`
+	// NodeSelector, Tolerations and Preferred are what the pod's spec will hold:
+	// what the template says, changed by the rules. They are empty if the pod
+	// will be refused.
+	NodeSelector map[string]string                `json:"nodeSelector"`
+	Tolerations  []corev1.Toleration              `json:"tolerations"`
+	Preferred    []corev1.PreferredSchedulingTerm `json:"preferred"`
+	// Nodes are the names of the nodes that match, nil if no cluster was asked.
+	Nodes    []string  `json:"nodes"`
+	Problems []Problem `json:"problems"`
+}
+
+// Severity tells what follows from a Problem.
+type Severity string
+
+const (
+	// Error: the pod is refused, or the StatefulSet cannot be planned.
+	Error Severity = "error"
+	// Warning: the pod is created, perhaps not as its author thinks.
+	Warning Severity = "warning"
+)
+
+// Problem is a mistake, or a trap, in a StatefulSet.
+type Problem struct {
+	Severity Severity `json:"severity"`
+	// Field is the path in the StatefulSet.
+	Field string `json:"field"`
+	// Message says what is wrong and what to do.
+	Message string `json:"message"`
+}
+
+// Refused tells that there will be no such pod.
+func (r *Row) Refused() bool { return hasError(r.Problems) }
+
+func hasError(problems []Problem) bool {
+	return slices.ContainsFunc(problems, func(p Problem) bool { return p.Severity == Error })
+}
+
+// Rows plans the opted-in StatefulSets, in their order: first what is wrong with
+// one as a whole, then its pods by ordinal. StatefulSets with neither label nor
+// annotation have no rows.
+func Rows(sets []appsv1.StatefulSet, o Options) []Row {
+	rows := []Row{}
+	for i := range sets {
+		if !optedIn(&sets[i]) {
+			continue
+		}
+		problems, pods := planSet(&sets[i], o)
+		if len(problems) > 0 {
+			whole := newRow(&sets[i])
+			whole.Problems = problems
+			rows = append(rows, whole)
+		}
+		rows = append(rows, pods...)
+	}
+	return rows
+}
+
+func newRow(set *appsv1.StatefulSet) Row {
+	return Row{
+		Namespace: set.Namespace, StatefulSet: set.Name, NodeSelector: map[string]string{}, Tolerations: []corev1.Toleration{},
+		Preferred: []corev1.PreferredSchedulingTerm{}, Problems: []Problem{},
+	}
+}
+
+// planSet returns what is wrong with a StatefulSet as a whole, and its pods; none
+// if there is an error. It also takes a StatefulSet that is not opted in.
+func planSet(set *appsv1.StatefulSet, o Options) (problems []Problem, pods []Row) {
+	start, replicas, problems := ordinals(set)
+	rules, found := Check(set)
+	problems = append(problems, found...)
+	if hasError(problems) {
+		return problems, nil
+	}
+	for i := range replicas {
+		pods = append(pods, planPod(set, rules, start+i, o))
+	}
+	return problems, pods
+}
+
+// ordinals returns the first ordinal and the number of pods.
+func ordinals(set *appsv1.StatefulSet) (start, replicas int32, problems []Problem) {
+	replicas = 1
+	if set.Spec.Replicas != nil {
+		replicas = *set.Spec.Replicas
+	}
+	if set.Spec.Ordinals != nil {
+		start = set.Spec.Ordinals.Start
+	}
+	bad := func(field, format string, args ...any) {
+		problems = append(problems, Problem{Error, field, fmt.Sprintf(format, args...)})
+	}
+	if replicas < 0 {
+		bad("spec.replicas", "%d is negative", replicas)
+	}
+	if start < 0 {
+		bad("spec.ordinals.start", "%d is negative", start)
+	}
+	if replicas > MaxPods {
+		bad("spec.replicas", "%d pods are too many: at most %d are planned", replicas, MaxPods)
+	}
+	if last := int64(start) + int64(replicas) - 1; last > placement.MaxOrdinal {
+		bad("spec.ordinals.start", "the last ordinal would be %d, above %d; lower it", last, placement.MaxOrdinal)
+	}
+	return start, replicas, problems
+}
+
+// planPod is the pod that the StatefulSet controller creates and the webhook
+// patches.
+func planPod(set *appsv1.StatefulSet, rules placement.Rules, ordinal int32, o Options) Row {
+	row := newRow(set)
+	row.Ordinal, row.Pod = &ordinal, fmt.Sprintf("%s-%d", set.Name, ordinal)
+	if problem := placement.NameProblem(row.Pod); problem != "" && len(rules) > 0 {
+		row.Problems = append(row.Problems, Problem{Error, "metadata.name", fmt.Sprintf("the pod's name %q is invalid: %s", row.Pod, problem)})
+		return row
+	}
+	assignments, err := rules.Assign(nil, ordinal)
+	if err != nil {
+		row.Problems = append(row.Problems, ruleProblem(err))
+		return row
+	}
+	spec := set.Spec.Template.Spec.DeepCopy()
+	row.Problems = append(row.Problems, overwritten(spec, assignments, o)...)
+	placement.Apply(spec, assignments, o.ReplaceExisting)
+	maps.Copy(row.NodeSelector, spec.NodeSelector)
+	row.Tolerations = append(row.Tolerations, spec.Tolerations...)
+	if spec.Affinity != nil && spec.Affinity.NodeAffinity != nil {
+		row.Preferred = append(row.Preferred, spec.Affinity.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution...)
+	}
+	return row
+}
+
+// overwritten warns of the template's own nodeSelector entries that the pod will
+// not have.
+func overwritten(spec *corev1.PodSpec, assignments []placement.Assignment, o Options) (problems []Problem) {
+	kept := map[string]string{}
+	required := false
+	for _, a := range assignments {
+		if !a.Preferred {
+			kept[a.Key] = a.Value
+			required = true
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(spec.NodeSelector)) {
+		own := spec.NodeSelector[key]
+		value, ruled := kept[key]
+		switch {
+		case ruled && value != own:
+			problems = append(problems, Problem{Warning, selectorField, fmt.Sprintf("the template's own %s=%s is overwritten with %s=%s; remove it from the template", key, own, key, value)})
+		case !ruled && required && o.ReplaceExisting:
+			problems = append(problems, Problem{Warning, selectorField, fmt.Sprintf("the template's own %s=%s is dropped, as --existing-selector=replace wants it", key, own)})
+		}
+	}
+	return problems
+}

@@ -1,0 +1,31 @@
+// Package printable makes text of unknown origin fit for messages and logs.
+package printable
+
+import (
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxQuoted bounds what a message repeats of a value, in bytes. A label value
+// may have 63.
+const maxQuoted = 80
+
+// Quote returns text in double quotes, at most 80 bytes of it, everything
+// unprintable escaped.
+func Quote(text string) string {
+	if short := Clip(text, maxQuoted); len(short) < len(text) {
+		return strconv.Quote(short + "…")
+	}
+	return strconv.Quote(text)
+}
+
+// Clip returns the start of text, at most limit bytes, whole runes only.
+func Clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}

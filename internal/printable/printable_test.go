@@ -1,0 +1,34 @@
+package printable
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestClipKeepsWholeRunes(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		limit int
+		want  string
+	}{
+		{"", 3, ""}, {"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"aé", 2, "a"}, {"aé", 3, "aé"}, {"a\U0001F600b", 4, "a"},
+		{"a\U0001F600b", 5, "a\U0001F600"}, {"\x80\x80\x80", 2, ""},
+	} {
+		if got := Clip(c.text, c.limit); got != c.want {
+			t.Errorf("Clip(%q, %d) = %q, want %q", c.text, c.limit, got, c.want)
+		}
+	}
+}
+
+func TestQuoteIsBoundedAndPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                        `""`,
+		"a\n\x1b\"":               `"a\n\x1b\""`,
+		strings.Repeat("v", 80):   `"` + strings.Repeat("v", 80) + `"`,
+		strings.Repeat("v", 9999): `"` + strings.Repeat("v", 80) + `…"`,
+	} {
+		if got := Quote(text); got != want {
+			t.Errorf("Quote(%.90q) = %s, want %s", text, got, want)
+		}
+	}
+}
