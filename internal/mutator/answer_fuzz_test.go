@@ -2,11 +2,14 @@ package mutator
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -157,4 +160,30 @@ func admitAndCheckAnswer(t *testing.T, object string, s Settings) decision {
 		t.Fatalf("the denial is not explained: %+v", a.Result)
 	}
 	return d
+}
+
+// What the API server's audit log tells about a pod.
+func TestAnswersCarryAuditAnnotations(t *testing.T) {
+	for sentence, c := range map[string]struct {
+		rules, selector string
+		want            map[string]string
+	}{
+		"a pod that is placed":      {webRule, `{}`, map[string]string{"ordinal": "3", "rule": "even/odd", "placement": "name=node2"}},
+		"a pod that is right":       {webRule, `{"name":"node2"}`, map[string]string{"ordinal": "3", "rule": "even/odd", "placement": "name=node2"}},
+		"a pod with several labels": {`[{"key":"a","values":["x"]},{"key":"b","ordinals":{"3":""}},{"key":"c","value":"n-$(ordinal)"}]`, `{}`, map[string]string{"ordinal": "3", "rule": "values,ordinals,value", "placement": "a=x,b=,c=n-3"}},
+		"a pod that is denied":      {`{}`, `{}`, map[string]string{"denied": ReasonAnnotationInvalid}},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			h := NewHandler(Settings{}, nil, io.Discard, logr.Discard(), nil)
+			object := fmt.Sprintf(`{"metadata":{"name":"web-3","labels":{%q:"true"},"annotations":{%q:%q},"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"web","controller":true}]},"spec":{"nodeSelector":%s}}`,
+				optInLabel, annotationKey, c.rules, c.selector)
+			if diff := cmp.Diff(c.want, ask(t, h, reviewOf(object)).AuditAnnotations); diff != "" {
+				t.Errorf("audit annotations differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+	h := NewHandler(Settings{}, nil, io.Discard, logr.Discard(), nil)
+	if got := ask(t, h, reviewOf(`{"metadata":{"name":"web-3"}}`)).AuditAnnotations; got != nil {
+		t.Errorf("a pod that is none of our business: got %v", got)
+	}
 }

@@ -39,8 +39,10 @@ type decision struct {
 	// key and value are the label and the value that the pod is placed by, joined
 	// with commas if the annotation holds several rules.
 	key, value string
-	patch      []byte  // a JSON patch; for placed only
-	denial     *denial // for denied only
+	// forms are how the values come from the ordinal, joined as well.
+	forms  string
+	patch  []byte  // a JSON patch; for placed only
+	denial *denial // for denied only
 }
 
 // decide applies the rules to a review. It is a pure function: same review and
@@ -132,6 +134,7 @@ func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision
 	}
 	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal}
 	d.key, d.value = joined(assignments)
+	d.forms = formsOf(rules)
 	if d.patch, err = patchFor(p, s, assignments); err != nil {
 		return denyMalformed(statefulSet, err)
 	}
@@ -151,6 +154,15 @@ func joined(assignments []placement.Assignment) (keys, values string) {
 		keys, values = keys+a.Key, values+a.Value
 	}
 	return keys, values
+}
+
+// formsOf returns the forms of the rules, joined with commas.
+func formsOf(rules placement.Rules) string {
+	forms := rules[0].Form()
+	for i := range rules[1:] {
+		forms += "," + rules[1+i].Form()
+	}
+	return forms
 }
 
 // denyAnnotation explains what placement found in the annotation.

@@ -55,7 +55,7 @@ func TestOrdinalDecidesTheValue(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			got := decide(creationOf(podOf(c.statefulSet, c.pod)), Settings{})
 			want := decision{
-				outcome: placed, statefulSet: c.statefulSet, ordinal: c.ordinal, key: "name", value: c.value,
+				outcome: placed, statefulSet: c.statefulSet, ordinal: c.ordinal, key: "name", value: c.value, forms: "even/odd",
 				patch: []byte(`[{"op":"add","path":"/spec/nodeSelector","value":{"name":"` + c.value + `"}}]`),
 			}
 			compareDecisions(t, want, got)
@@ -186,7 +186,7 @@ func TestOwnerDecidesTheStatefulSet(t *testing.T) {
 			}}
 			if c.want != "" {
 				want = decision{
-					outcome: placed, statefulSet: c.want, ordinal: 1, key: "name", value: "node2",
+					outcome: placed, statefulSet: c.want, ordinal: 1, key: "name", value: "node2", forms: "even/odd",
 					patch: []byte(`[{"op":"add","path":"/spec/nodeSelector","value":{"name":"node2"}}]`),
 				}
 			}
@@ -223,7 +223,7 @@ func TestPodIndexMustAgree(t *testing.T) {
 			p := podOf("web", "web-12")
 			p.podIndex = c.index
 			want := decision{
-				outcome: placed, statefulSet: "web", ordinal: 12, key: "name", value: "node1",
+				outcome: placed, statefulSet: "web", ordinal: 12, key: "name", value: "node1", forms: "even/odd",
 				patch: []byte(`[{"op":"add","path":"/spec/nodeSelector","value":{"name":"node1"}}]`),
 			}
 			if !c.agrees {

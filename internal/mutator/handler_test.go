@@ -84,7 +84,9 @@ func TestAnswers(t *testing.T) {
 			`the pod cannot be read: read metadata.labels: not a string; create it with a client that sends each field once and with its type`)},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, ask(t, h, c.body)); diff != "" {
+			got := ask(t, h, c.body)
+			got.AuditAnnotations = nil // TestAnswersCarryAuditAnnotations looks at them
+			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("answers differ (-want +got):\n%s", diff)
 			}
 		})

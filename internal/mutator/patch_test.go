@@ -171,7 +171,7 @@ func TestGoldenReviewIsPlaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	compareDecisions(t, decision{
-		outcome: placed, statefulSet: "web", ordinal: 13, key: "name", value: "node2",
+		outcome: placed, statefulSet: "web", ordinal: 13, key: "name", value: "node2", forms: "even/odd",
 		patch: []byte(`[{"op":"add","path":"/spec/nodeSelector","value":{"name":"node2"}}]`),
 	}, decide(&r, Settings{}))
 }

@@ -56,7 +56,7 @@ func (p *parser) rule() (Rule, error) {
 	p.explain(f.form())
 	return Rule{
 		Key: f.key.text, Preferred: f.when.text == scheduleAnyway, Tolerate: f.tolerate.set, path: p.path,
-		values: f.cycle(), ranges: f.ranges, fallback: f.fallback.text, hasFallback: f.fallback.set,
+		form: f.form(), values: f.cycle(), ranges: f.ranges, fallback: f.fallback.text, hasFallback: f.fallback.set,
 		template: f.value.text, start: f.start,
 	}, err
 }

@@ -22,6 +22,7 @@ type Rule struct {
 	// key=value:NoSchedule of its nodes.
 	Tolerate bool
 
+	form   form
 	path   string // before the names of its fields: "" or "[1]."
 	values []string
 	// ranges are sorted and do not overlap. They are used if not nil, and
@@ -32,6 +33,11 @@ type Rule struct {
 	// template is used if not empty.
 	template string
 	start    int32
+}
+
+// Form names the fields by which the rule comes from an ordinal to a value.
+func (r *Rule) Form() string {
+	return [...]string{byParity: "even/odd", byValues: "values", byOrdinals: "ordinals", byTemplate: "value"}[r.form]
 }
 
 // Assignment is what a rule gives to one ordinal.
