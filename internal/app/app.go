@@ -26,6 +26,7 @@ const usage = `sts-webhook places the pods of a StatefulSet on node groups by th
 Usage:
   sts-webhook [serve] [flags]       run the webhook (in the cluster)
   sts-webhook plan -f FILE          show where the pods of StatefulSets would go (needs no cluster)
+  sts-webhook plan statefulset NAME the same for one of a cluster, with the nodes that match
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
   sts-webhook alert-test [flags]    send one test message to DingTalk and explain the answer
   sts-webhook help COMMAND          show the flags of a command, as COMMAND --help does
@@ -127,7 +128,11 @@ func parse(flags *pflag.FlagSet, args []string, cmd command) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
+	if c, takes := cmd.(interface{ takeArguments([]string) error }); takes {
+		if err := c.takeArguments(flags.Args()); err != nil {
+			return err
+		}
+	} else if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %s: everything is a flag", quoteArgument(flags.Arg(0)))
 	}
 	return cmd.validate()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sts-mutating-webhook/internal/plan"
 )
@@ -22,17 +24,34 @@ type planCommand struct {
 	namespace string
 	output    string
 	existing  string
+	// cluster asks a cluster for nodes and volumes; live takes the StatefulSets from it, too, those of names or all.
+	cluster, live, all bool
+	names              []string
+	clusterFlags
 
 	stdin io.Reader
+	// dial replaces connect in tests.
+	dial func() (client.Client, string, error)
 }
 
-func newPlan() *planCommand { return &planCommand{stdin: os.Stdin} }
+// diffCluster is the value of a --diff without one: compare with the cluster.
+const diffCluster = "cluster"
+
+func newPlan() *planCommand {
+	c := &planCommand{stdin: os.Stdin}
+	c.dial = c.connect
+	return c
+}
 
 func (c *planCommand) addFlags(g *flagGroups) {
 	f := g.group("Plan")
 	f.StringArrayVarP(&c.files, "filename", "f", nil, "file with StatefulSets, YAML or JSON, other kinds are passed over; - is standard input; may be repeated")
-	f.StringVar(&c.diff, "diff", "", "file with the StatefulSets as they are: show only the ordinals that move (--diff=FILE)")
-	f.StringVarP(&c.namespace, "namespace", "n", "default", "namespace of the StatefulSets that name none")
+	f.StringVar(&c.diff, "diff", "", "show only the ordinals that move: against the cluster, or with --diff=FILE against a file with the StatefulSets as they are")
+	f.Lookup("diff").NoOptDefVal = diffCluster
+	f.BoolVar(&c.cluster, "cluster", false, "with --filename: ask the cluster which nodes match, and where volumes are bound")
+	f.BoolVarP(&c.all, "all-namespaces", "A", false, "with the argument statefulset: those of all namespaces")
+	c.clusterFlags.addFlags(f)
+	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the StatefulSets that name none; empty means default, or that of the kubeconfig's context")
 	f.StringVarP(&c.output, "output", "o", "table", "output format: "+strings.Join(plan.Formats, ", "))
 	f.StringVar(&c.existing, "existing-selector", selectorMerge, "what the webhook was started with: merge or replace")
 }
@@ -40,9 +59,7 @@ func (c *planCommand) addFlags(g *flagGroups) {
 func (c *planCommand) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if len(c.files) == 0 {
-		bad("--filename: required; give a file, or - for standard input")
-	}
+	errs = append(errs, c.validateLive()...)
 	stdin := 0
 	for _, file := range slices.Concat(c.files, []string{c.diff}) {
 		if file == "-" {
@@ -52,7 +69,7 @@ func (c *planCommand) validate() error {
 	if stdin > 1 {
 		bad("--filename=-: standard input can be read only once")
 	}
-	if msgs := validation.IsDNS1123Label(c.namespace); len(msgs) > 0 {
+	if msgs := validation.IsDNS1123Label(c.namespace); c.namespace != "" && len(msgs) > 0 {
 		bad("--namespace=%s: %s", c.namespace, msgs[0])
 	}
 	if !slices.Contains(plan.Formats, c.output) {
@@ -67,15 +84,33 @@ func (c *planCommand) validate() error {
 // run prints the plan, or what moves, to stdout. What is wrong stands in the rows,
 // or on stderr where these have no room for it. An error in a StatefulSet is one of
 // the command, a warning is not.
-func (c *planCommand) run(_ context.Context, stdout, stderr io.Writer) error {
+func (c *planCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
+	var cl client.Client
+	if c.connected() {
+		var err error
+		var namespace string
+		if cl, namespace, err = c.dial(); err != nil {
+			return err
+		}
+		c.namespace = cmp.Or(c.namespace, namespace)
+	}
+	c.namespace = cmp.Or(c.namespace, "default")
 	manifests, err := c.read(c.files)
+	if c.live {
+		manifests, err = c.fromCluster(ctx, cl)
+	}
 	if err != nil {
 		return err
 	}
 	options := plan.Options{ReplaceExisting: c.existing == selectorReplace}
 	rows := plan.Rows(manifests.StatefulSets, options)
+	if cl != nil {
+		if err := compareWithCluster(ctx, cl, manifests.StatefulSets, rows); err != nil {
+			return err
+		}
+	}
 	if c.diff != "" {
-		err = c.printDiff(stdout, stderr, manifests, options)
+		err = c.printDiff(ctx, stdout, stderr, cl, manifests, options)
 	} else {
 		err = plan.Print(stdout, c.output, rows)
 	}
@@ -92,8 +127,14 @@ func (c *planCommand) run(_ context.Context, stdout, stderr io.Writer) error {
 // table tells whether people read the output.
 func (c *planCommand) table() bool { return c.output == "table" || c.output == "wide" }
 
-func (c *planCommand) printDiff(stdout, stderr io.Writer, after *plan.Manifests, options plan.Options) error {
-	before, err := c.read([]string{c.diff})
+func (c *planCommand) printDiff(ctx context.Context, stdout, stderr io.Writer, cl client.Reader, after *plan.Manifests, options plan.Options) error {
+	var before *plan.Manifests
+	var err error
+	if c.diff == diffCluster {
+		before, err = counterparts(ctx, cl, after)
+	} else {
+		before, err = c.read([]string{c.diff})
+	}
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func TestPlanTakesWhatTheWebhookWasStartedWith(t *testing.T) {
 
 func TestMistakesOfPlan(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--filename: required":                       {"plan"},
+		"--filename: give a file, - for standard input":                       {"plan"},
 		"standard input can be read only once":       {"plan", "-f-", "--diff=-"},
 		"--output=xml: must be one of table":         {"plan", "-f-", "-o", "xml"},
 		"--namespace=A_B":                            {"plan", "-f-", "-n", "A_B"},

@@ -8,27 +8,21 @@ import (
 	"os"
 	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"sts-mutating-webhook/internal/rotator"
 )
 
 // rotate is the command that asks the fleet for a new CA.
 type rotate struct {
 	namespaceFlag
-	kubeconfig string
-	context    string
-	distrust   bool
-	timeout    time.Duration
+	clusterFlags
+	distrust bool
+	timeout  time.Duration
 }
 
 func (c *rotate) addFlags(g *flagGroups) {
 	f := g.group("Command")
 	c.namespaceFlag.addFlags(f, cmp.Or(os.Getenv("POD_NAMESPACE"), "custom-system"))
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; empty means what kubectl would use")
-	f.StringVar(&c.context, "context", "", "kubeconfig context; empty means the current one")
+	c.clusterFlags.addFlags(f)
 	f.BoolVar(&c.distrust, "distrust-now", false, "a key leaked: trust the new CA alone, at once, instead of the old one too for --ca-overlap")
 	f.DurationVar(&c.timeout, "timeout", time.Minute, "how long to wait for the webhook to act")
 }
@@ -43,13 +37,9 @@ func (c *rotate) validate() error {
 func (c *rotate) run(ctx context.Context, stdout, _ io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	cfg, err := c.restConfig()
+	cl, _, err := c.connect()
 	if err != nil {
-		return fmt.Errorf("load kubeconfig: %w", err)
-	}
-	cl, err := client.New(cfg, client.Options{Scheme: scheme(), Mapper: mapper()})
-	if err != nil {
-		return fmt.Errorf("create client: %w", err)
+		return err
 	}
 	if err := rotator.Request(ctx, cl, c.namespace, c.distrust, stdout); err != nil {
 		return err
@@ -60,10 +50,4 @@ func (c *rotate) run(ctx context.Context, stdout, _ io.Writer) error {
 	}
 	fmt.Fprintln(stdout, "done: the new CA signs; the old one stays trusted for --ca-overlap, and is dropped by itself")
 	return nil
-}
-
-func (c *rotate) restConfig() (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = c.kubeconfig
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context}).ClientConfig()
 }

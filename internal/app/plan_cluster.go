@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/pflag"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sts-mutating-webhook/internal/inventory"
+	"sts-mutating-webhook/internal/plan"
+)
+
+// clusterFlags name a cluster as kubectl's flags do.
+type clusterFlags struct{ kubeconfig, context string }
+
+func (c *clusterFlags) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file; empty means what kubectl would use")
+	f.StringVar(&c.context, "context", "", "kubeconfig context; empty means the current one")
+}
+
+func (c *clusterFlags) load() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context})
+}
+
+// planScheme adds what the webhook itself does not read.
+func planScheme() *runtime.Scheme {
+	s := scheme()
+	utilruntime.Must(appsv1.AddToScheme(s))
+	return s
+}
+
+// connect returns a client, and the namespace of the kubeconfig's context.
+func (c *clusterFlags) connect() (client.Client, string, error) {
+	config := c.load()
+	rest, err := config.ClientConfig()
+	if err != nil {
+		return nil, "", fmt.Errorf("load kubeconfig: %w", err)
+	}
+	namespace, _, err := config.Namespace()
+	if err != nil {
+		return nil, "", fmt.Errorf("load kubeconfig: %w", err)
+	}
+	cl, err := client.New(rest, client.Options{Scheme: planScheme(), Mapper: mapper()})
+	if err != nil {
+		return nil, "", fmt.Errorf("create client: %w", err)
+	}
+	return cl, namespace, nil
+}
+
+// takeArguments reads "statefulset", and names of StatefulSets.
+func (c *planCommand) takeArguments(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !slices.Contains([]string{"statefulset", "statefulsets", "sts"}, args[0]) {
+		return fmt.Errorf("unexpected argument %s: want statefulset, and perhaps names", quoteArgument(args[0]))
+	}
+	c.live, c.names = true, args[1:]
+	return nil
+}
+
+// validateLive reports what does not go together.
+func (c *planCommand) validateLive() (errs []error) {
+	if c.live == (len(c.files) > 0) {
+		errs = append(errs, errors.New("--filename: give a file, - for standard input, or the argument statefulset for those of a cluster"))
+	}
+	if c.live && c.diff != "" {
+		errs = append(errs, fmt.Errorf("--diff=%s: needs --filename", c.diff))
+	}
+	if c.all && len(c.names) > 0 {
+		errs = append(errs, errors.New("--all-namespaces=true: goes with no name"))
+	}
+	if c.all && !c.live {
+		errs = append(errs, errors.New("--all-namespaces=true: needs the argument statefulset"))
+	}
+	return errs
+}
+
+// connected tells whether a cluster is asked.
+func (c *planCommand) connected() bool { return c.live || c.cluster || c.diff == diffCluster }
+
+// fromCluster reads the StatefulSets that the arguments name.
+func (c *planCommand) fromCluster(ctx context.Context, cl client.Reader) (*plan.Manifests, error) {
+	m := &plan.Manifests{}
+	if len(c.names) == 0 {
+		list, in := &appsv1.StatefulSetList{}, client.InNamespace(c.namespace)
+		if c.all {
+			in = client.InNamespace("")
+		}
+		if err := cl.List(ctx, list, in); err != nil {
+			return nil, fmt.Errorf("list StatefulSets: %w", err)
+		}
+		m.StatefulSets = list.Items
+		return m, nil
+	}
+	for _, name := range c.names {
+		var set appsv1.StatefulSet
+		if err := cl.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &set); err != nil {
+			return nil, fmt.Errorf("get StatefulSet %s/%s: %w", c.namespace, name, err)
+		}
+		m.StatefulSets = append(m.StatefulSets, set)
+	}
+	return m, nil
+}
+
+// counterparts reads the StatefulSets of the cluster that have the names of those in m; ones that do not exist yet are left out.
+func counterparts(ctx context.Context, cl client.Reader, m *plan.Manifests) (*plan.Manifests, error) {
+	old := &plan.Manifests{}
+	for i := range m.StatefulSets {
+		key := client.ObjectKeyFromObject(&m.StatefulSets[i])
+		var set appsv1.StatefulSet
+		switch err := cl.Get(ctx, key, &set); {
+		case err == nil:
+			old.StatefulSets = append(old.StatefulSets, set)
+		case client.IgnoreNotFound(err) != nil:
+			return nil, fmt.Errorf("get StatefulSet %s: %w", key, err)
+		}
+	}
+	return old, nil
+}
+
+// compareWithCluster fills in the nodes of the rows, and what the cluster lacks.
+func compareWithCluster(ctx context.Context, cl client.Reader, sets []appsv1.StatefulSet, rows []plan.Row) error {
+	known := inventory.Inventory{Nodes: cl, Volumes: cl}
+	for i := range sets {
+		first := slices.IndexFunc(rows, func(r plan.Row) bool { return r.Namespace == sets[i].Namespace && r.StatefulSet == sets[i].Name })
+		if first < 0 {
+			continue
+		}
+		last := first
+		for last < len(rows) && rows[last].Namespace == sets[i].Namespace && rows[last].StatefulSet == sets[i].Name {
+			last++
+		}
+		if err := known.Fill(ctx, &sets[i], rows[first:last]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
