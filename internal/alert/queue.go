@@ -16,16 +16,6 @@ const (
 	categories
 )
 
-func categoryOf(k Kind) category {
-	switch k {
-	case Denied:
-		return denials
-	case Placed:
-		return placements
-	}
-	return own
-}
-
 // line is one piece of news: events that are told together in one line. It stays
 // for a while after it was told, to recognise repeats.
 type line struct {
