@@ -137,9 +137,14 @@ func TestRobotsByNamespace(t *testing.T) {
 		n := w.start()
 		n.Notify(trust(TrustLost))
 		w.pass(time.Minute)
-		if err := os.MkdirAll(dir, 0o700); err != nil { // it comes without a restart
+		if err := os.MkdirAll(dir, 0o700); err != nil { // a mounted Secret that does not exist yet
 			t.Fatal(err)
 		}
+		w.pass(time.Minute)
+		if answer, err := n.Test(t.Context()); err != nil || strings.Contains(answer, "robot bank") {
+			t.Errorf("answer %q, error %v, want nothing about a robot without credentials", answer, err)
+		}
+		// It comes without a restart.
 		for name, text := range map[string]string{"url": "http://bank.test/?access_token=the-bank%27s-robot", "namespaces": "# ours\nbank\nbank-test # later\n"} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
