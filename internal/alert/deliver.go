@@ -38,11 +38,15 @@ func (r *robot) tell(ctx context.Context, last bool) {
 
 // attempt makes one call with what waits in the category.
 func (r *robot) attempt(ctx context.Context, c category, last bool) (batch, error) {
+	_, _ = r.readNamespaces() // a message must not go where it is not meant for; what is wrong is logged by look
 	now := r.o.Clock.Now()
 	r.mu.Lock()
 	r.queue.forget(now)
 	b := r.queue.pick(c, now, last)
 	r.mu.Unlock()
+	if len(b.entries) == 0 {
+		return b, nil
+	}
 	body, err := r.render.message(&b, now)
 	if err != nil {
 		err = fail(reasonBug, 0, err.Error())

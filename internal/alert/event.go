@@ -68,18 +68,17 @@ type lineKey struct {
 	kind                   Kind
 	reason                 string
 	namespace, statefulSet string
-	key, value             string // Placed only
+	place                  place // Placed only
 	details                Details
 }
+
+// place is the node selector that was set.
+type place struct{ key, value string }
 
 // keyOf cuts the event's texts to their bounds. It allocates nothing: the strings
 // still point into the event.
 func keyOf(e Event) lineKey {
 	k := lineKey{kind: e.Kind, reason: cut(e.Reason, maxNameBytes), namespace: e.Namespace, statefulSet: e.StatefulSet}
-	if e.Kind == Placed {
-		k.key, k.value = cut(e.Key, maxKeyBytes), cut(e.Value, maxValueBytes)
-		return k
-	}
 	k.details = e.Details.each(func(text string) string { return cut(text, maxDetailBytes) })
 	return k
 }
@@ -95,7 +94,7 @@ func (d Details) each(f func(string) string) Details {
 func (k lineKey) clone() lineKey {
 	k.kind, k.reason = Kind(strings.Clone(string(k.kind))), strings.Clone(k.reason)
 	k.namespace, k.statefulSet = strings.Clone(k.namespace), strings.Clone(k.statefulSet)
-	k.key, k.value = strings.Clone(k.key), strings.Clone(k.value)
+	k.place = place{strings.Clone(k.place.key), strings.Clone(k.place.value)}
 	k.details = k.details.each(strings.Clone)
 	return k
 }

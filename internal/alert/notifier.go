@@ -33,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -130,18 +131,23 @@ func (n *Notifier) Start(ctx context.Context) error {
 	}
 }
 
-// Test sends one real test message to each robot with the mounted credentials and
-// returns a sentence for each. The error holds the cause and the setting to change.
-// It needs no Start and takes at most 10 s for a robot.
+// Test sends one real test message to each robot that has credentials and returns a
+// sentence for each. The error holds the cause and the setting to change; it is about the
+// robot of URLFile if none has credentials. It needs no Start and takes at most 10 s for a
+// robot.
 func (n *Notifier) Test(ctx context.Context) (string, error) {
+	all := *n.robots.Load()
+	robots := slices.DeleteFunc(slices.Clone(all), func(r *robot) bool {
+		_, err := readCredentials(r.files, r.o.AllowHTTP)
+		return errors.Is(err, errOff)
+	})
+	if len(robots) == 0 {
+		robots = all[:1]
+	}
 	var said []string
 	var errs []error
-	robots := *n.robots.Load()
 	for _, r := range robots {
 		sentence, err := r.test(ctx)
-		if errors.Is(err, errOff) && r.name == defaultRobot && len(robots) > 1 {
-			continue // the others are enough
-		}
 		if len(robots) > 1 {
 			sentence = "robot " + r.name + ": " + sentence
 			if err != nil {

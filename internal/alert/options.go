@@ -132,24 +132,7 @@ func (o Options) Validate() error {
 			bad("alert-on", kind, fmt.Sprintf("one of %v", Kinds))
 		}
 	}
-	for _, p := range []struct {
-		flag  string
-		names []string
-		form  *regexp.Regexp
-		bound string
-	}{
-		{"dingtalk-at-mobiles", o.AtMobiles, mobile, "5 to 20 digits, optionally with + and -"},
-		{"dingtalk-at-user-ids", o.AtUserIDs, userID, "1 to 64 characters without spaces and @"},
-	} {
-		if len(p.names) > maxPeople {
-			bad(p.flag, fmt.Sprintf("(%d entries)", len(p.names)), fmt.Sprintf("at most %d entries", maxPeople))
-		}
-		for _, name := range p.names {
-			if !p.form.MatchString(name) {
-				bad(p.flag, name, p.bound)
-			}
-		}
-	}
+	wrong = append(wrong, o.wrongPeople()...)
 	if o.Window != 0 && (o.Window < time.Second || o.Window > 10*time.Minute) {
 		bad("alert-window", o.Window, "from 1s to 10m")
 	}
@@ -166,6 +149,29 @@ func (o Options) Validate() error {
 		wrong = append(wrong, fmt.Errorf("bounds of the queue: %d lines, %d ordinals: must not be negative", o.MaxLines, o.MaxOrdinals))
 	}
 	return errors.Join(wrong...)
+}
+
+// wrongPeople returns the mistakes in the people to call.
+func (o Options) wrongPeople() (wrong []error) {
+	for _, p := range []struct {
+		flag  string
+		names []string
+		form  *regexp.Regexp
+		bound string
+	}{
+		{"dingtalk-at-mobiles", o.AtMobiles, mobile, "5 to 20 digits, optionally with + and -"},
+		{"dingtalk-at-user-ids", o.AtUserIDs, userID, "1 to 64 characters without spaces and @"},
+	} {
+		if len(p.names) > maxPeople {
+			wrong = append(wrong, fmt.Errorf("--%s=(%d entries): must be at most %d entries", p.flag, len(p.names), maxPeople))
+		}
+		for _, name := range p.names {
+			if !p.form.MatchString(name) {
+				wrong = append(wrong, fmt.Errorf("--%s=%s: must be %s", p.flag, name, p.bound))
+			}
+		}
+	}
+	return wrong
 }
 
 // secretText is what a robot's settings show and a path does not: an address, a token, a

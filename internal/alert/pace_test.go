@@ -124,10 +124,9 @@ func TestRefusalsDelayPlacementsAndDoNotStarveThem(t *testing.T) {
 				}
 				w.pass(time.Second)
 			}
-		}
-		w.pass(2 * time.Minute)
-		if got := len(w.placedSum()); got != 10 {
-			t.Errorf("%d placed pods told beside constant refusals, want 10", got)
+			if got := len(w.placedSum()); got < int(minute)-1 {
+				t.Errorf("minute %d: %d placed pods told beside constant refusals, want at most two to wait", minute, got)
+			}
 		}
 	})
 }

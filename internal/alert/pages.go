@@ -194,7 +194,7 @@ func (r *renderer) placedPage(b *batch) page {
 		}
 		room -= len(all)
 		total += len(e.ordinals)
-		lines = append(lines, r.subject(e.key)+" "+r.ordinals(all)+" → "+r.escape(e.key.key)+"="+r.escape(e.key.value))
+		lines = append(lines, r.subject(e.key)+" "+r.ordinals(all)+" → "+r.escape(e.key.place.key)+"="+r.escape(e.key.place.value))
 		kept = append(kept, e)
 	}
 	b.entries = kept

@@ -16,16 +16,6 @@ const (
 	categories
 )
 
-func categoryOf(k Kind) category {
-	switch k {
-	case Denied:
-		return denials
-	case Placed:
-		return placements
-	}
-	return own
-}
-
 // line is one piece of news: events that are told together in one line. It stays
 // for a while after it was told, to recognise repeats.
 type line struct {
@@ -66,6 +56,10 @@ type incident struct {
 	recovery    line      // waits while its count is not 0
 }
 
+// placeKey is where pods of a StatefulSet were placed. It is small, because every placed
+// pod is looked up by it.
+type placeKey struct{ namespace, statefulSet, key, value string }
+
 // setKey is a StatefulSet.
 type setKey struct{ namespace, name string }
 
@@ -98,7 +92,8 @@ const (
 // safe for concurrent use.
 type queue struct {
 	limits
-	lines      map[lineKey]*line    // of tenants, waiting or remembered
+	lines      map[lineKey]*line    // of refusals, waiting or remembered
+	placed     map[placeKey]*line   // of placements, waiting or remembered
 	waiting    [categories][]*line  // in order of arrival
 	perSpace   [categories]spaces   // waiting lines by namespace
 	states     map[lineKey]*state   // of the webhook's own topics
@@ -113,7 +108,7 @@ type queue struct {
 type spaces map[string]int
 
 func newQueue(l limits) *queue {
-	q := &queue{limits: l, lines: map[lineKey]*line{}, states: map[lineKey]*state{}, incidents: map[setKey]*incident{}}
+	q := &queue{limits: l, lines: map[lineKey]*line{}, placed: map[placeKey]*line{}, states: map[lineKey]*state{}, incidents: map[setKey]*incident{}}
 	for c := range q.perSpace {
 		q.perSpace[c] = spaces{}
 	}

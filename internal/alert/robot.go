@@ -51,14 +51,14 @@ func newRobot(o *Options, name string, f files, render *renderer, m *metrics) *r
 			return post(ctx, client, c, body, now)
 		},
 	}
-	r.readNamespaces()
+	_, _ = r.readNamespaces() // what is wrong with it is logged by look
 	return r
 }
 
 // hears tells whether the robot is told of the event.
 func (r *robot) hears(e Event) bool {
 	only := r.spaces.Load()
-	return only == nil || e.Namespace != "" && (*only)[e.Namespace]
+	return only == nil || *only == nil || e.Namespace != "" && (*only)[e.Namespace]
 }
 
 // notify takes note of an event. placed tells whether placements are reported; they
@@ -68,6 +68,8 @@ func (r *robot) notify(e Event, placed bool, now time.Time) {
 	became := refused
 	switch {
 	case r.stopped:
+	case !r.hears(e): // any more
+		became = queued
 	case e.Kind == Placed && !placed:
 		became = queued
 		r.queue.noteRecovery(e, now)

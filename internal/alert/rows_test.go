@@ -92,6 +92,21 @@ func TestA2OneLineThatDingTalkRefusesIsGivenUpAndNothingElse(t *testing.T) {
 	})
 }
 
+func TestA2TroubleOfOurOwnIsSentFirstAndAlone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.start()
+		n.Notify(placed("web", 0, "node1"))
+		n.Notify(denied("db"))
+		n.Notify(trust(TrustLost))
+		w.pass(time.Minute)
+		for i, want := range []string{"does not trust it", "refuses to create pods: shop/db", "set the nodeSelector"} {
+			if m := w.robot.Messages()[i]; !strings.Contains(m.Title, want) || strings.Contains(m.Text, "shop/") != (i > 0) {
+				t.Errorf("message %d: %q, want %q alone", i+1, m.Text, want)
+			}
+		}
+	})
+}
+
 func TestA2EveryCodeAboutContentIsolatesAndAnUnknownCodeKeeps(t *testing.T) {
 	for code, kept := range map[int]bool{430101: false, 430102: false, 430103: false, 430104: false, 987654: true, 90018: true} {
 		inWorld(t, func(t *testing.T, w *world) {

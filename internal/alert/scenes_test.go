@@ -149,7 +149,7 @@ func scenes() []scene {
 		{"a replica stops", own, func(s *story) { s.add(Event{Kind: Lifecycle, Reason: Stopping}) }},
 	}
 	for _, reason := range Reasons() {
-		if categoryOf(kindOf(reason)) != denials || reason == AnnotationInvalid || reason == AnnotationMissing || reason == Recovered || reason == MoreDenied {
+		if kindOf(reason) != Denied || reason == AnnotationInvalid || reason == AnnotationMissing || reason == Recovered || reason == MoreDenied {
 			continue
 		}
 		all = append(all, scene{"refused: " + reason, denials, func(s *story) {

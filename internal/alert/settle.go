@@ -1,6 +1,10 @@
 package alert
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // split prepares the lines of a message whose content was refused for messages half
 // as long, so that one line cannot silence the others. It reports false for a single
@@ -64,7 +68,7 @@ func (q *queue) settleDenied(e entry, now time.Time, accepted bool) {
 	if accepted {
 		l.maxBatch = 0
 	}
-	if l.key.reason == MoreDenied || len(q.lines) > 3*q.limits.lines {
+	if l.key.reason == MoreDenied || len(q.lines) > 2*q.limits.lines {
 		delete(q.lines, l.key)
 	}
 }
@@ -90,27 +94,32 @@ func (q *queue) settlePlaced(e entry, now time.Time) {
 	}
 	q.unwait(l, placements)
 	l.toldAt = now
-	if len(l.told) == 0 || len(q.lines) > 3*q.limits.lines {
+	if len(l.told) == 0 || len(q.placed) > 2*q.limits.lines {
 		q.remembered -= len(l.told)
-		delete(q.lines, l.key)
+		delete(q.placed, placeOf(l.key))
 	}
 }
 
 // forget drops the memory of what was told too long ago to make a repeat. A line that
 // was repeated is kept once as long again, for the count.
 func (q *queue) forget(now time.Time) {
-	for key, l := range q.lines {
-		for ordinal, at := range l.told {
-			if now.Sub(at) >= q.repeatAfter {
+	for at, l := range q.placed {
+		for ordinal, told := range l.told {
+			if now.Sub(told) >= q.repeatAfter {
 				delete(l.told, ordinal)
 				q.remembered--
 			}
 		}
+		if len(l.ordinals)+len(l.told) == 0 {
+			delete(q.placed, at)
+		}
+	}
+	for key, l := range q.lines {
 		keep := q.repeatAfter
 		if l.repeats > 0 || l.maxBatch > 0 {
 			keep *= 2
 		}
-		if l.count == 0 && len(l.told) == 0 && now.Sub(l.toldAt) >= keep {
+		if l.count == 0 && now.Sub(l.toldAt) >= keep {
 			delete(q.lines, key)
 		}
 	}
@@ -141,4 +150,25 @@ func (q *queue) clear() {
 		}
 	}
 	*q = *fresh
+}
+
+// restrict forgets what is not of these namespaces, the webhook's own lines included.
+func (q *queue) restrict(only map[string]bool) {
+	for c := own; c < categories; c++ {
+		for _, l := range slices.Clone(q.waiting[c]) {
+			if !only[l.key.namespace] {
+				q.ordinals -= len(l.ordinals)
+				q.unwait(l, c)
+			}
+		}
+	}
+	maps.DeleteFunc(q.lines, func(k lineKey, _ *line) bool { return !only[k.namespace] })
+	maps.DeleteFunc(q.placed, func(k placeKey, l *line) bool {
+		if !only[k.namespace] {
+			q.remembered -= len(l.told)
+		}
+		return !only[k.namespace]
+	})
+	maps.DeleteFunc(q.incidents, func(k setKey, _ *incident) bool { return !only[k.namespace] })
+	clear(q.states)
 }

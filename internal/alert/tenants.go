@@ -65,26 +65,27 @@ func (q *queue) addMore(namespace string, now time.Time) {
 // addPlaced takes a placed pod, which may be the recovery of its StatefulSet.
 func (q *queue) addPlaced(e Event, now time.Time) outcome {
 	q.noteRecovery(e, now)
-	key := keyOf(e)
-	l := q.lines[key]
+	at := placeKey{e.Namespace, e.StatefulSet, cut(e.Key, maxKeyBytes), cut(e.Value, maxValueBytes)}
+	l := q.placed[at]
 	if l != nil {
 		if _, waits := l.ordinals[e.Ordinal]; waits {
 			l.last = now
 			return queued
 		}
-		if at, known := l.told[e.Ordinal]; known && now.Sub(at) < q.repeatAfter {
+		if told, known := l.told[e.Ordinal]; known && now.Sub(told) < q.repeatAfter {
 			return repeated
 		}
 	}
 	starts := l == nil || len(l.ordinals) == 0
 	if q.ordinals >= q.limits.ordinals || starts &&
-		(len(q.waiting[placements]) >= q.limits.lines || q.perSpace[placements][key.namespace] >= maxPlacementsPerNamespace) {
+		(len(q.waiting[placements]) >= q.limits.lines || q.perSpace[placements][e.Namespace] >= maxPlacementsPerNamespace) {
 		q.dropped++
 		return refused
 	}
 	if l == nil {
-		l = &line{key: key.clone(), ordinals: map[int32]struct{}{}, told: map[int32]time.Time{}}
-		q.lines[l.key] = l
+		key := lineKey{kind: Placed, reason: PodPlaced, namespace: e.Namespace, statefulSet: e.StatefulSet, place: place{at.key, at.value}}.clone()
+		l = &line{key: key, ordinals: map[int32]struct{}{}, told: map[int32]time.Time{}}
+		q.placed[placeOf(key)] = l
 	}
 	l.ordinals[e.Ordinal] = struct{}{}
 	q.ordinals++
@@ -94,6 +95,10 @@ func (q *queue) addPlaced(e Event, now time.Time) outcome {
 	}
 	q.wait(l, placements, now, q.window)
 	return queued
+}
+
+func placeOf(k lineKey) placeKey {
+	return placeKey{k.namespace, k.statefulSet, k.place.key, k.place.value}
 }
 
 // noteRecovery takes note that a pod was placed.

@@ -3,6 +3,8 @@ package alert
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,7 +67,12 @@ func (r *robot) look() {
 
 func (r *robot) lookNow() {
 	c, err := readCredentials(r.files, r.o.AllowHTTP)
-	now := sighting{host: c.host, signed: c.signed(), namespaces: r.readNamespaces()}
+	now := sighting{host: c.host, signed: c.signed()}
+	namespaces, wrong := r.readNamespaces()
+	now.namespaces = namespaces
+	if wrong != nil && (err == nil || errors.Is(err, errOff)) {
+		err = wrong
+	}
 	if err != nil && !errors.Is(err, errOff) {
 		now.problem = err.Error()
 	}
@@ -124,18 +131,21 @@ func withoutNumbers(text string) string {
 }
 
 // readNamespaces reads the file "namespaces" and returns its names, one a line; # begins
-// a comment. Without the file the robot hears of all.
-func (r *robot) readNamespaces() string {
+// a comment. Without the file the robot hears of everything. What waits for a robot that
+// may not hear of it any more is forgotten: others' trouble is none of a team's business,
+// so the robot hears of nothing while its directory is empty or the file cannot be read.
+func (r *robot) readNamespaces() (string, error) {
 	if r.files.namespaces == "" {
-		return ""
+		return "", nil
 	}
+	only, names := map[string]bool{}, []string(nil)
 	text, err := readTrimmed(r.files.namespaces)
-	if _, missing := os.Stat(r.files.namespaces); missing != nil || err != nil {
-		r.spaces.Store(nil)
-		return ""
+	_, noFile := os.Stat(r.files.namespaces)
+	_, noURL := os.Stat(r.files.url)
+	if err == nil && errors.Is(noFile, fs.ErrNotExist) && noURL == nil {
+		r.hearOnly(nil)
+		return "", nil
 	}
-	only := map[string]bool{}
-	var names []string
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		if name := strings.TrimSpace(line); name != "" && !only[name] {
@@ -143,6 +153,20 @@ func (r *robot) readNamespaces() string {
 			names = append(names, name)
 		}
 	}
+	r.hearOnly(only)
+	return strings.Join(names, "\n"), err
+}
+
+// hearOnly limits the robot to these namespaces; nil means everything.
+func (r *robot) hearOnly(only map[string]bool) {
+	before := r.spaces.Load()
+	if before != nil && maps.Equal(*before, only) && (*before == nil) == (only == nil) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.spaces.Store(&only)
-	return strings.Join(names, "\n")
+	if only != nil {
+		r.queue.restrict(only)
+	}
 }

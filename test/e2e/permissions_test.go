@@ -91,6 +91,9 @@ func (s *suite) testPermissions(t *testing.T) {
 			return configurations.Delete(s.ctx, webhook.Configuration, metav1.DeleteOptions{DryRun: dryRun})
 		},
 		"read pods": func() error { return errOf(client.CoreV1().Pods("default").List(s.ctx, metav1.ListOptions{})) },
+		"read its own Deployment": func() error {
+			return errOf(client.AppsV1().Deployments(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{}))
+		},
 		"read its own namespace's objects": func() error {
 			return errOf(client.CoreV1().ConfigMaps(webhook.Namespace).List(s.ctx, metav1.ListOptions{}))
 		},
