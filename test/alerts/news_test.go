@@ -148,3 +148,24 @@ func (w *world) testRollouts(t *testing.T) {
 	must(t, w.Scale(w.ctx, replicas))
 	w.awaitEmpty(t)
 }
+
+// checkLines holds each message to what a phone shows.
+func (w *world) checkLines(t *testing.T) {
+	t.Helper()
+	most := 0
+	for _, m := range w.fleet.messages(w.ctx, t) {
+		n := 0
+		for line := range strings.Lines(m.Text) {
+			if strings.TrimSpace(line) != "" {
+				n++
+			}
+		}
+		if most = max(most, n); n > 20 {
+			t.Errorf("%d lines, want at most 20:\n%s", n, m.Text)
+		}
+		if placed, _ := dingtalktest.Placed(m.Text); len(placed) > 0 && strings.ContainsAny(m.Title, "🔴🟠🟡🟢") {
+			t.Errorf("placements share a message with trouble: %s", m.Text)
+		}
+	}
+	t.Logf("the longest message has %d lines", most)
+}
