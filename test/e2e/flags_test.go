@@ -18,13 +18,14 @@ import (
 
 // testFlags runs the webhook with --existing-selector=replace and with alerts
 // that reach a robot on node-1. Alerts are gathered for longer than the test
-// takes, so that they are counted while they wait and sent when the replicas end.
+// takes, so that they are counted while they wait and sent when the replicas end: refusals and placements in a message each,
+// for which a young replica has the share only at a high rate.
 func (s *suite) testFlags(t *testing.T) {
 	robot, address := s.robot(t)
 	s.dingtalk(t, address)
 	must(t, s.within(func(ctx context.Context) error {
 		return s.Configure(ctx, "--existing-selector=replace", "--dingtalk-allow-http", "--dingtalk-message-type=text",
-			"--alert-language=en", "--alert-on=placed,denied", "--alert-window=10m")
+			"--alert-language=en", "--alert-on=placed,denied", "--alert-window=10m", "--alert-rate=20")
 	}))
 	// Until then the old replicas go on serving, with the old flags.
 	must(t, s.within(s.WaitDrained))

@@ -114,6 +114,10 @@ func (s *suite) testStatefulSets(t *testing.T) {
 		must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
 		s.prints(t, namespace, statefulSet("outage", 0, misspelt))
 		must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 2) }))
+		s.eventually(t, func(ctx context.Context) error { // kube-proxy has seen them
+			_, err := s.Client.CoreV1().Pods(namespace).Create(ctx, ownedPod("web", 7, byParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		})
 	})
 }
 
