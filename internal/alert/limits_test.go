@@ -45,7 +45,7 @@ func TestAFloodIsBoundedAndItsDropsAreReported(t *testing.T) {
 		if got := strings.Count(w.told(), fmt.Sprintf("%d were dropped", flood-defaultMaxLines+1)); got != 1 {
 			t.Errorf("the drops were reported %d times, want once, in %d messages", got, len(texts))
 		}
-		if !strings.Contains(texts[0], "does not trust") {
+		if !strings.Contains(texts[0], "no longer trusted") {
 			t.Errorf("the first message lacks the loss of trust, which came last")
 		}
 		if got := strings.Count(w.told(), "- space-"); got != defaultMaxLines-1 {

@@ -139,9 +139,9 @@ func TestTroubleOfOurOwnHasACallInReserve(t *testing.T) {
 		r.pass(5 * time.Minute)
 		for range 5 {
 			n.Notify(trust(TrustLost))
-			before := strings.Count(w.told(), "does not trust it")
+			before := strings.Count(w.told(), "is no longer trusted")
 			w.pass(defaultWindow)
-			if got := strings.Count(w.told(), "does not trust it") - before; got != 1 {
+			if got := strings.Count(w.told(), "is no longer trusted") - before; got != 1 {
 				t.Errorf("the loss of trust was told %d times within the window, want once", got)
 			}
 			n.Notify(trust(TrustRestored))

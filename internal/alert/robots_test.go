@@ -46,7 +46,7 @@ func TestRobotsByNamespace(t *testing.T) {
 		if len(heard) != 1 || !strings.Contains(heard[0].Text, "bank/ledger") || strings.Contains(heard[0].Text, "shop/") {
 			t.Errorf("the bank's robot heard %v, want its own denial alone", heard)
 		}
-		for _, want := range []string{"shop/db", "bank/ledger", "trusts it again"} {
+		for _, want := range []string{"shop/db", "bank/ledger", "is trusted by the API server again"} {
 			if !strings.Contains(w.told(), want) {
 				t.Errorf("the default robot did not hear of %q", want)
 			}

@@ -16,13 +16,13 @@ func TestA1EveryChangeOfAStateIsTold(t *testing.T) {
 		begin, end Event
 		said       [2]string // in the titles
 	}{
-		"trust": {trust(TrustLost), trust(TrustRestored), [2]string{"does not trust it any more", "trusts it again (lasted 1 min"}},
+		"trust": {trust(TrustLost), trust(TrustRestored), [2]string{"is no longer trusted", "is trusted by the API server again (lasted 1 min"}},
 		"clock": {Event{Kind: Clock, Reason: ClockSkew, Details: Details{Skew: time.Hour}}, Event{Kind: Clock, Reason: ClockRight},
-			[2]string{"clock is off by 1 h", "clock is right again (lasted 1 min"}},
+			[2]string{"clock off by 1 h", "clock right again (lasted 1 min"}},
 		"a repair loop": {
 			Event{Kind: Certificate, Reason: RepairRecurs, Details: Details{Object: "Secret x", Cause: "deleted", Manager: "argocd", Count: 3}},
 			Event{Kind: Certificate, Reason: RepairsEnded, Details: Details{Object: "Secret x"}},
-			[2]string{"Secret x is overwritten again and again", "Secret x is left alone again (lasted 1 min"},
+			[2]string{"has to repair Secret x again and again", "no longer has to repair Secret x (lasted 1 min"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestA2TroubleOfOurOwnIsSentFirstAndAlone(t *testing.T) {
 		n.Notify(denied("db"))
 		n.Notify(trust(TrustLost))
 		w.pass(time.Minute)
-		for i, want := range []string{"does not trust it", "refuses to create pods: shop/db", "set the nodeSelector"} {
+		for i, want := range []string{"is no longer trusted", "refuses to create pods: shop/db", "set the nodeSelector"} {
 			if m := w.robot.Messages()[i]; !strings.Contains(m.Title, want) || strings.Contains(m.Text, "shop/") != (i > 0) {
 				t.Errorf("message %d: %q, want %q alone", i+1, m.Text, want)
 			}
@@ -214,7 +214,7 @@ func TestA7OwnLinesStandInOrderWithTheirTimeAndTheStateOfNow(t *testing.T) {
 		if !strings.Contains(got, "**Now**: trust restored (since 08:04:00)") {
 			t.Errorf("got\n%s\nwant the state of now", got)
 		}
-		if !strings.HasPrefix(got, "### 🟠 [test] sts-webhook a node's clock is off by 6 min\n") {
+		if !strings.HasPrefix(got, "### 🟠 [test] sts-webhook sees its node's clock off by 6 min\n") {
 			t.Errorf("got\n%s\nwant what is still wrong as the title", got)
 		}
 	})
@@ -227,7 +227,7 @@ func TestA9TheClockAlertArrivesThoughTheClockIsHoursOff(t *testing.T) {
 			n := w.start()
 			n.Notify(Event{Kind: Clock, Reason: ClockSkew, Details: Details{Skew: -off}})
 			w.pass(30 * time.Second)
-			if !strings.Contains(w.told(), "clock is off by") {
+			if !strings.Contains(w.told(), "clock off by") {
 				t.Fatalf("told %q, want the clock; logs %s", w.told(), w.logs)
 			}
 			n.Notify(denied("web"))

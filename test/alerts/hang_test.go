@@ -101,7 +101,7 @@ func (w *world) testSilence(t *testing.T) {
 		t.Errorf("%v lines wait after dry runs, want none", n)
 	}
 	told := w.fleet.told(w.ctx, t)
-	for _, never := range []string{quiet + "/", "replica started", "replica stopping", "a replica has started", "a replica is stopping"} {
+	for _, never := range []string{quiet + "/", "replica started", "replica stopping", "started a replica", "is stopping a replica"} {
 		if strings.Contains(told, never) {
 			t.Errorf("told: %q", never)
 		}
