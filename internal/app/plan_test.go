@@ -127,12 +127,12 @@ func TestPlanTakesWhatTheWebhookWasStartedWith(t *testing.T) {
 
 func TestMistakesOfPlan(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--filename: give a file, - for standard input":                       {"plan"},
-		"standard input can be read only once":       {"plan", "-f-", "--diff=-"},
-		"--output=xml: must be one of table":         {"plan", "-f-", "-o", "xml"},
-		"--namespace=A_B":                            {"plan", "-f-", "-n", "A_B"},
-		"--existing-selector=keep: must be merge or": {"plan", "-f-", "--existing-selector=keep"},
-		"unexpected argument \"old.yaml\"":           {"plan", "-f-", "old.yaml"},
+		"--filename: give a file, - for standard input": {"plan"},
+		"standard input can be read only once":          {"plan", "-f-", "--diff=-"},
+		"--output=xml: must be one of table":            {"plan", "-f-", "-o", "xml"},
+		"--namespace=A_B":                               {"plan", "-f-", "-n", "A_B"},
+		"--existing-selector=keep: must be merge or":    {"plan", "-f-", "--existing-selector=keep"},
+		"unexpected argument \"old.yaml\"":              {"plan", "-f-", "old.yaml"},
 	} {
 		var out, errs bytes.Buffer
 		if code := Run(t.Context(), args, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), want) {
