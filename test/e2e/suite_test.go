@@ -53,6 +53,7 @@ func TestEndToEnd(t *testing.T) {
 		{"a labelled pod without a StatefulSet is refused with its field", (*suite).testOrphan, false},
 		{"pods that did not opt in are neither changed nor sent to us", (*suite).testUnlabelled, false},
 		{"a rollout of the webhook refuses no pod", (*suite).testRollout, false},
+		{"the audit log tells how pods were placed", (*suite).testAudit, false},
 		{"nothing so far was logged as an error", (*suite).expectQuietLogs, false},
 		{"with other flags", (*suite).testFlags, false},
 		{"kube-system and our own namespace are never blocked", (*suite).testNeverBlocked, false},
