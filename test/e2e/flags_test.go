@@ -29,7 +29,6 @@ func (s *suite) testFlags(t *testing.T) {
 	}))
 	// Until then the old replicas go on serving, with the old flags.
 	must(t, s.within(s.WaitDrained))
-	must(t, s.StopChecks(s.ctx)) // one StatefulSet holds a mistake
 	namespace := s.namespace(t)
 	t.Run("replace drops the node selector that a pod has", func(t *testing.T) {
 		set := statefulSet("replaced", 6, byParity)

@@ -57,11 +57,6 @@ func (s *suite) testMerge(t *testing.T) {
 }
 
 func (s *suite) testDenial(t *testing.T) {
-	must(t, s.StopChecks(s.ctx))
-	defer func() {
-		_, err := s.Apply(s.ctx)
-		must(t, err)
-	}()
 	namespace := s.namespace(t)
 	broken := map[string]*appsv1.StatefulSet{
 		`field "evn" is unknown`:   statefulSet("typo", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`),

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,20 +52,8 @@ func (s *suite) prints(t *testing.T, namespace string, set *appsv1.StatefulSet, 
 
 func (s *suite) testStatefulSets(t *testing.T) {
 	namespace := s.namespace(t)
-	s.eventually(t, func(ctx context.Context) error { // the chapter before has taken it away
-		c, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
-		if err == nil && len(c.Webhooks[0].ClientConfig.CABundle) == 0 {
-			err = errors.New("no caBundle")
-		}
-		return err
-	})
-	s.eventually(t, func(ctx context.Context) error {
-		_, err := s.Client.AppsV1().StatefulSets(namespace).Create(ctx, statefulSet("x", 1, misspelt), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil {
-			return errors.New("a mistake is not refused yet")
-		}
-		return nil
-	})
+	must(t, s.StartChecks(s.ctx))
+	defer func() { must(t, s.StopChecks(s.ctx)) }()
 	pods := s.apply(t, namespace, statefulSet("web", 2, byParity))
 	t.Run("a mistake is refused and the running pods are untouched", func(t *testing.T) {
 		out, err := s.kubectlApply(t, namespace, statefulSet("web", 2, misspelt))
@@ -125,15 +112,7 @@ func (s *suite) testBrokenAlready(t *testing.T, namespace string) {
 	must(t, s.StopChecks(s.ctx))
 	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("old", 1, misspelt), metav1.CreateOptions{})
 	must(t, err)
-	_, err = s.Apply(s.ctx)
-	must(t, err)
-	s.eventually(t, func(ctx context.Context) error {
-		_, err := s.Client.AppsV1().StatefulSets(namespace).Create(ctx, statefulSet("x", 1, misspelt), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil {
-			return errors.New("a mistake is not refused yet")
-		}
-		return nil
-	})
+	must(t, s.StartChecks(s.ctx))
 	s.kubectl(t, "scale", "statefulset", "old", "--replicas=2", "--namespace", namespace)
 	s.kubectl(t, "annotate", "statefulset", "old", "a=b", "--namespace", namespace)
 	s.prints(t, namespace, statefulSet("old", 2, byParity))

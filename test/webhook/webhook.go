@@ -16,6 +16,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -114,12 +115,25 @@ func (w *Webhook) Uninstall(ctx context.Context) error {
 	return nil
 }
 
+// StartChecks installs the check of StatefulSets, and returns when the apiserver refuses one with a mistake.
+func (w *Webhook) StartChecks(ctx context.Context) error {
+	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests/optional/check-statefulsets")); err != nil {
+		return fmt.Errorf("start checks: %w", err)
+	}
+	return w.wait(ctx, "the checks", func(ctx context.Context) (bool, error) { return apierrors.IsInvalid(w.createMistake(ctx)), nil })
+}
+
 // StopChecks takes the check of StatefulSets away, so that one with a mistake can be stored, and returns when the apiserver has
-// seen that. Applying the manifests brings it back.
+// seen that. StartChecks brings it back.
 func (w *Webhook) StopChecks(ctx context.Context) error {
 	if _, err := w.Cluster.Kubectl(ctx, "delete", "validatingwebhookconfiguration", ValidatingConfiguration, "--ignore-not-found"); err != nil {
 		return fmt.Errorf("stop checks: %w", err)
 	}
+	return w.wait(ctx, "the end of the checks", func(ctx context.Context) (bool, error) { return w.createMistake(ctx) == nil, nil })
+}
+
+// createMistake makes a dry run of a StatefulSet whose pods would be refused.
+func (w *Webhook) createMistake(ctx context.Context) error {
 	mistake := &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "mistake"},
 		Spec: appsv1.StatefulSetSpec{
@@ -130,10 +144,8 @@ func (w *Webhook) StopChecks(ctx context.Context) error {
 			},
 		},
 	}
-	return w.wait(ctx, "the end of the checks", func(ctx context.Context) (bool, error) {
-		_, err := w.Client.AppsV1().StatefulSets("default").Create(ctx, mistake, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		return err == nil, nil
-	})
+	_, err := w.Client.AppsV1().StatefulSets("default").Create(ctx, mistake, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err
 }
 
 // Configure gives the webhook these flags and no others, and waits for the
