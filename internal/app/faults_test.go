@@ -5,14 +5,10 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -25,6 +21,7 @@ import (
 
 	"sts-mutating-webhook/internal/mutator"
 	"sts-mutating-webhook/internal/server"
+	"sts-mutating-webhook/test/selfsigned"
 )
 
 // replica is the path of a request as serve wires it, on loopback, with production's limits.
@@ -35,23 +32,10 @@ type replica struct {
 
 func startReplica(t *testing.T, log io.Writer) *replica {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, err := selfsigned.New("replica")
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"replica"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 	lines := newLogWriter(log, nil)
 	t.Cleanup(lines.Close)
 	s, err := server.New(server.Options{
@@ -76,7 +60,7 @@ func startReplica(t *testing.T, log io.Writer) *replica {
 		}
 	})
 	r := &replica{address: s.Addr().String(), roots: x509.NewCertPool()}
-	r.roots.AddCert(parsed)
+	r.roots.AddCert(certificate.Leaf)
 	return r
 }
 

@@ -24,7 +24,7 @@ func (w *world) testOff(t *testing.T) {
 	w.off = append(w.off, w.create(t))
 	w.deny(t, 1)
 	for _, pod := range w.replicaPods(t) {
-		w.eventually(t, patience, func() error {
+		w.eventually(t, waitTimeout, func() error {
 			if !strings.Contains(w.logs(w.ctx, t, pod.Namespace, pod.Name), `"alerts are off"`) {
 				return fmt.Errorf("%s does not log that alerts are off", pod.Name)
 			}
@@ -88,7 +88,7 @@ func (w *world) awaitAlerts(t *testing.T, r robot, verb string, wanted int) {
 // awaitEmpty returns when nothing waits to be told.
 func (w *world) awaitEmpty(t *testing.T) {
 	t.Helper()
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		if n := w.sum(t, "sts_webhook_alert_queue_length"); n > 0 {
 			time.Sleep(500 * time.Millisecond)
 			return fmt.Errorf("%v lines wait to be told", n)
@@ -101,7 +101,7 @@ func (w *world) awaitEmpty(t *testing.T) {
 // reporting as fast as they may.
 func (w *world) testDigests(t *testing.T) {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	ctx, cancel := context.WithTimeout(w.ctx, waitTimeout)
 	defer cancel()
 	defer w.checkLimit(t, begin) // it explains why digests do not come, too
 	w.createSet(t, statefulSet("web", setSize, byParity))
@@ -146,7 +146,7 @@ func (w *world) checkLimit(t *testing.T, begin time.Time) {
 // awaitRotation returns when the old CA is gone.
 func (w *world) awaitRotation(t *testing.T) {
 	t.Helper()
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		s, err := w.Client.CoreV1().Secrets(webhook.Namespace).Get(w.ctx, webhook.Secret, metav1.GetOptions{})
 		if err == nil && strings.Count(string(s.Data["ca.crt"]), "BEGIN CERTIFICATE") != 1 {
 			err = errors.New("a rotation is under way")

@@ -157,7 +157,7 @@ func (w *world) hang(t *testing.T) {
 	t.Helper()
 	w.fleet.behave(w.ctx, t, dingtalktest.Hang)
 	before := w.fleet.stats(w.ctx, t).Calls
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		w.deny(t, 1)
 		if n := w.fleet.stats(w.ctx, t).Calls - before; n < replicas {
 			time.Sleep(500 * time.Millisecond)
@@ -199,7 +199,7 @@ func (w *world) startSilent(t *testing.T) corev1.Pod {
 	silent.Spec.Containers[0].Args = append(slices.Clone(flags), "--alert-on=lifecycle", "--dingtalk-url-file=/nowhere")
 	_, err = w.Client.CoreV1().Pods(webhook.Namespace).Create(w.ctx, silent, metav1.CreateOptions{})
 	must(t, err)
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		silent, err = w.Client.CoreV1().Pods(webhook.Namespace).Get(w.ctx, "silent", metav1.GetOptions{})
 		if err == nil && !slices.ContainsFunc(silent.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue

@@ -29,7 +29,7 @@ func (w *world) refuse(ctx context.Context, namespace, set, field string) error 
 // awaitTold waits until the robot has heard of each text.
 func (w *world) awaitTold(t *testing.T, r robot, texts ...string) {
 	t.Helper()
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		told := r.told(w.ctx, t)
 		for _, text := range texts {
 			if !strings.Contains(told, text) {
@@ -89,7 +89,7 @@ func (w *world) testTeam(t *testing.T) {
 	w.nudge(t)
 	begin := time.Now()
 	tries := 0
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		tries++
 		must(t, w.refuse(w.ctx, team, fmt.Sprintf("theirs-%d", tries), "evn"))
 		must(t, w.refuse(w.ctx, w.namespace, fmt.Sprintf("others-%d", tries), "evn"))

@@ -86,7 +86,7 @@ func (w *world) createSet(t *testing.T, set *appsv1.StatefulSet) {
 	t.Helper()
 	_, err := w.Client.AppsV1().StatefulSets(w.namespace).Create(w.ctx, set, metav1.CreateOptions{})
 	must(t, err)
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		list, err := w.Client.CoreV1().Pods(w.namespace).List(w.ctx, metav1.ListOptions{LabelSelector: "set=" + set.Name})
 		if err == nil && len(list.Items) != int(*set.Spec.Replicas) {
 			err = fmt.Errorf("%d pods of %s, want %d", len(list.Items), set.Name, *set.Spec.Replicas)

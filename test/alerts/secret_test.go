@@ -93,7 +93,7 @@ func (w *world) testAlertTest(t *testing.T) {
 			}
 			var code int
 			var out string
-			w.eventually(t, patience, func() error {
+			w.eventually(t, waitTimeout, func() error {
 				if code, out = w.alertTest(t); !strings.Contains(out, step.sentence) {
 					time.Sleep(300 * time.Millisecond) // the robot counts calls
 					return fmt.Errorf("alert-test says: %s", out)
@@ -111,7 +111,7 @@ func (w *world) testAlertTest(t *testing.T) {
 	}
 	w.deleteSecret(t)
 	w.nudge(t)
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		if _, out := w.alertTest(t); !strings.Contains(out, "no robot is configured") {
 			return fmt.Errorf("after the Secret was deleted, alert-test says: %s", out)
 		}

@@ -77,7 +77,7 @@ func (w *world) startStandIn(t *testing.T) {
 	must(t, err)
 	made, err := w.Client.CoreV1().Services(standInNamespace).Create(w.ctx, service, metav1.CreateOptions{})
 	must(t, err)
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		pod, err = w.Client.CoreV1().Pods(standInNamespace).Get(w.ctx, "dingtalk", metav1.GetOptions{})
 		if err == nil && pod.Status.Phase != corev1.PodRunning {
 			err = fmt.Errorf("the stand-in is %s", pod.Status.Phase)
@@ -88,7 +88,7 @@ func (w *world) startStandIn(t *testing.T) {
 		r.address, r.podIP, r.cluster = made.Spec.ClusterIP, pod.Status.PodIP, w.Cluster
 	}
 	for _, r := range robots {
-		w.eventually(t, patience, func() error { return r.control(w.ctx, http.MethodGet, "/stats", &dingtalktest.Stats{}) })
+		w.eventually(t, waitTimeout, func() error { return r.control(w.ctx, http.MethodGet, "/stats", &dingtalktest.Stats{}) })
 	}
 }
 

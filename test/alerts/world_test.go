@@ -24,8 +24,8 @@ import (
 const (
 	replicas     = 3
 	standInImage = "sts-webhook-test/standin:1"
-	// patience bounds each wait for the cluster.
-	patience = 2 * time.Minute
+	// waitTimeout bounds each wait for the cluster.
+	waitTimeout = 2 * time.Minute
 )
 
 // flags of the webhook in the story. A short overlap lets a rotation end in seconds.
@@ -141,7 +141,7 @@ func (w *world) makeNamespace(t *testing.T, name string) string {
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	_, err := w.Client.CoreV1().Namespaces().Create(w.ctx, object, metav1.CreateOptions{})
 	must(t, err)
-	w.eventually(t, patience, func() error {
+	w.eventually(t, waitTimeout, func() error {
 		_, err := w.Client.CoreV1().ServiceAccounts(name).Get(w.ctx, "default", metav1.GetOptions{})
 		return err
 	})
@@ -152,7 +152,7 @@ func (w *world) makeNamespace(t *testing.T, name string) string {
 func (w *world) replicaPods(t *testing.T) []corev1.Pod {
 	t.Helper()
 	var pods []corev1.Pod
-	w.eventually(t, patience, func() (err error) {
+	w.eventually(t, waitTimeout, func() (err error) {
 		if pods, err = w.Replicas(w.ctx); err == nil && len(pods) != replicas {
 			err = fmt.Errorf("%d replicas, want %d", len(pods), replicas)
 		}

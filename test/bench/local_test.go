@@ -3,15 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -27,6 +22,7 @@ import (
 	"sts-mutating-webhook/internal/mutator"
 	webhook "sts-mutating-webhook/internal/server"
 	"sts-mutating-webhook/test/process"
+	"sts-mutating-webhook/test/selfsigned"
 )
 
 // With BENCH_LOCAL=<rounds> the comparison of this program is made without a cluster: floor and ours are processes of their
@@ -49,16 +45,10 @@ func TestMain(m *testing.M) {
 }
 
 func serveLocal(name string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, err := selfsigned.New("floor")
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"floor"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return err
-	}
-	certificate := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 	if name == "floor" {
 		return serveFloor(certificate)
 	}

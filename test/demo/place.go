@@ -16,9 +16,9 @@ import (
 const (
 	// replicas is what web.yaml asks for.
 	replicas = 6
-	// patience is how long pods and events are waited for: some seconds are
+	// waitTimeout is how long pods and events are waited for: some seconds are
 	// usual.
-	patience     = time.Minute
+	waitTimeout  = time.Minute
 	pollInterval = 50 * time.Millisecond
 )
 
@@ -66,10 +66,10 @@ func (d *demo) clear(ctx context.Context) error {
 }
 
 // waitPods returns the pods of web.yaml once all run, or as they are when
-// patience ends: the table then shows what is missing.
+// waitTimeout ends: the table then shows what is missing.
 func (d *demo) waitPods(ctx context.Context) ([]corev1.Pod, error) {
 	var pods []corev1.Pod
-	err := wait.PollUntilContextTimeout(ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, waitTimeout, true, func(ctx context.Context) (bool, error) {
 		list, err := d.Client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
 		if err != nil {
 			return false, fmt.Errorf("list pods: %w", err)

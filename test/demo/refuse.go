@@ -38,7 +38,7 @@ func (d *demo) waitRefusal(ctx context.Context) (*corev1.Event, error) {
 	// By uid, because events outlive the object of an earlier run.
 	selector := "reason=FailedCreate,involvedObject.uid=" + string(set.UID)
 	var event *corev1.Event
-	err = wait.PollUntilContextTimeout(ctx, pollInterval, patience, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, pollInterval, waitTimeout, true, func(ctx context.Context) (bool, error) {
 		list, err := d.Client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: selector})
 		if err != nil {
 			return false, fmt.Errorf("list events: %w", err)

@@ -20,9 +20,9 @@ import (
 // byParity is the documentation's annotation.
 const byParity = `{"key": "name", "even": "node1", "odd": "node2"}`
 
-// patience bounds each wait for the cluster; what is waited for takes some
+// waitTimeout bounds each wait for the cluster; what is waited for takes some
 // seconds.
-const patience = 90 * time.Second
+const waitTimeout = 90 * time.Second
 
 // kubectl runs kubectl and returns its output.
 func (s *suite) kubectl(t *testing.T, args ...string) string {
@@ -42,9 +42,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// within gives one call the patience of a wait.
+// within bounds one call by waitTimeout.
 func (s *suite) within(call func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(s.ctx, patience, fmt.Errorf("not done after %v", patience))
+	ctx, cancel := context.WithTimeoutCause(s.ctx, waitTimeout, fmt.Errorf("not done after %v", waitTimeout))
 	defer cancel()
 	return call(ctx)
 }
@@ -53,7 +53,7 @@ func (s *suite) within(call func(ctx context.Context) error) error {
 func (s *suite) eventually(t *testing.T, done func(ctx context.Context) error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(s.ctx, 50*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(s.ctx, 50*time.Millisecond, waitTimeout, true, func(ctx context.Context) (bool, error) {
 		last = done(ctx)
 		return last == nil, nil
 	})

@@ -78,12 +78,12 @@ func (f *fleet) restart(ctx context.Context) error {
 	return f.rolledOut(ctx)
 }
 
-// patience bounds a rollout; the textbook's first one takes a minute and a half.
-const patience = 4 * time.Minute
+// waitTimeout bounds a rollout; the textbook's first one takes a minute and a half.
+const waitTimeout = 4 * time.Minute
 
 // rolledOut waits until every replica is of the newest template and Ready.
 func (f *fleet) rolledOut(ctx context.Context) error {
-	err := until(ctx, patience, func(ctx context.Context) error {
+	err := until(ctx, waitTimeout, func(ctx context.Context) error {
 		d, err := f.world.client.AppsV1().Deployments(f.namespace).Get(ctx, f.app, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -104,7 +104,7 @@ func (f *fleet) settle(ctx context.Context) error {
 	if err := f.rolledOut(ctx); err != nil {
 		return err
 	}
-	return until(ctx, patience, func(ctx context.Context) error {
+	return until(ctx, waitTimeout, func(ctx context.Context) error {
 		pods, err := f.pods(ctx)
 		if err != nil {
 			return err

@@ -6,17 +6,14 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"os"
 	"time"
+
+	"sts-mutating-webhook/test/selfsigned"
 )
 
 // The answer, around its uid, has the length and form of a real one: a patch of one operation.
@@ -35,7 +32,7 @@ func main() {
 }
 
 func run() error {
-	certificate, err := selfSigned()
+	certificate, err := selfsigned.New("floor.bench.svc")
 	if err != nil {
 		return err
 	}
@@ -62,17 +59,4 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, text) // the client reports what it does not get
-}
-
-func selfSigned() (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("create key: %w", err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{"floor.bench.svc"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("create certificate: %w", err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
