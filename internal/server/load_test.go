@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -287,6 +288,27 @@ func TestTheEndOfTheDrainRefusesWhatIsUnderWay(t *testing.T) {
 	if cut.Load() > 0 || answered.Load() < 50 {
 		t.Errorf("cut %d of %d requests", cut.Load(), cut.Load()+answered.Load())
 	}
+}
+
+// P4: the same for one that takes longer than the end of the drain.
+func TestTheEndOfTheDrainRefusesARequestThatDoesNotComeWhole(t *testing.T) {
+	ca := newAuthority(t)
+	s := start(t, ca, func(o *Options, tm *timing) { o.DrainTimeout, tm.head, tm.body = time.Second, time.Minute, time.Minute })
+	half := map[string]*tls.Conn{
+		"half a head":         open(t, ca, s, 1, head[:20])[0],
+		"half a body":         open(t, ca, s, 1, head+"{")[0],
+		"a head without body": open(t, ca, s, 1, head)[0],
+	}
+	eventually(t, "the bodies are awaited", func() bool { return inBodies(s, 2) })
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.stop() }()
+	for what, c := range half {
+		if got := nextAnswer(t, c); got.code != 503 || got.header.Get("Retry-After") != "1" || !strings.Contains(got.body, "shutting down") {
+			t.Errorf("%s: got %d %q, want a refusal", what, got.code, got.body)
+		}
+		_ = c.Close()
+	}
+	must(t, <-stopped)
 }
 
 func TestExpectContinue(t *testing.T) {
