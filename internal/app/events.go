@@ -2,20 +2,27 @@ package app
 
 import (
 	"slices"
+	"strings"
 
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/mutator"
+	"sts-mutating-webhook/internal/recorder"
 	"sts-mutating-webhook/internal/rotator"
 )
 
-// events translates what the mutator and the rotator report into alerts.
-type events struct{ notifier *alert.Notifier }
+// events translates what the mutator and the rotator report into alerts and Kubernetes' Events.
+type events struct {
+	notifier *alert.Notifier
+	// recorder is nil with --events=false.
+	recorder *recorder.Recorder
+}
 
 func (e events) Placed(p mutator.Placement) {
 	e.notifier.Notify(alert.Event{
 		Kind: alert.Placed, Reason: alert.PodPlaced, Namespace: p.Namespace, StatefulSet: p.StatefulSet,
 		Ordinal: p.Ordinal, Key: p.Key, Value: p.Value,
 	})
+	e.recorder.Placed(statefulSetOf(p.Owner), p.Revision, p.Pod, labelsText(p.Key, p.Value))
 }
 
 func (e events) Denied(d mutator.Denial) {
@@ -28,6 +35,20 @@ func (e events) Denied(d mutator.Denial) {
 		Kind: alert.Denied, Reason: d.Reason, Namespace: d.Namespace, StatefulSet: d.StatefulSet,
 		Details: alert.Details{Code: p.Code, Field: p.Field, Value: p.Value, Text: text},
 	})
+	e.recorder.Denied(statefulSetOf(d.Owner), d.Reason, d.Message)
+}
+
+func statefulSetOf(o mutator.Owner) recorder.StatefulSet {
+	return recorder.StatefulSet{APIVersion: o.APIVersion, Namespace: o.Namespace, Name: o.StatefulSet, UID: o.UID}
+}
+
+// labelsText writes keys and values, each joined with commas, as key=value.
+func labelsText(keys, values string) string {
+	pairs := strings.Split(keys, ",")
+	for i, value := range strings.Split(values, ",") {
+		pairs[i] += "=" + value
+	}
+	return strings.Join(pairs, ",")
 }
 
 // alertCodes are what alerts have words for.

@@ -49,6 +49,7 @@ type serveOptions struct {
 
 	existingSelector   string
 	defaultStatefulSet string
+	events             bool
 
 	policy      rotator.Policy
 	clockOffset time.Duration
@@ -75,6 +76,7 @@ func (o *serveOptions) addFlags(g *flagGroups) {
 	f = g.group("Placement")
 	f.StringVar(&o.existingSelector, "existing-selector", selectorMerge, "what happens to a pod's own nodeSelector: merge keeps its other keys, replace drops them")
 	f.StringVar(&o.defaultStatefulSet, "default-statefulset", "", "StatefulSet name to assume for an opted-in pod that no StatefulSet owns; empty denies such pods")
+	f.BoolVar(&o.events, "events", true, "write Events on StatefulSets: why a pod was refused, and once for each revision that its pods are placed; needs the right to create and patch events")
 
 	f = g.group("Certificates")
 	f.DurationVar(&o.policy.CADuration, "ca-duration", 10*365*24*time.Hour, "life of the CA; replaced at two thirds of it")

@@ -29,6 +29,7 @@ import (
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/mutator"
 	"sts-mutating-webhook/internal/plan"
+	"sts-mutating-webhook/internal/recorder"
 	"sts-mutating-webhook/internal/rotator"
 	"sts-mutating-webhook/internal/server"
 	"sts-mutating-webhook/internal/validator"
@@ -47,6 +48,7 @@ type process struct {
 	rotator  *rotator.Rotator
 	server   *server.Server
 	notifier *alert.Notifier
+	recorder *recorder.Recorder // nil with --events=false
 	manager  manager.Manager
 	cluster  clusterView
 }
@@ -97,7 +99,10 @@ func (c *serve) wire(log logr.Logger, lines io.Writer) (*process, error) {
 	if p.notifier, err = alert.New(alerts); err != nil {
 		return nil, fmt.Errorf("set up alerts: %w", err)
 	}
-	events := events{p.notifier}
+	if p.recorder, err = c.newRecorder(log); err != nil {
+		return nil, err
+	}
+	events := events{p.notifier, p.recorder}
 	p.rotator = rotator.New(rotator.Options{
 		Namespace: c.namespace, Policy: c.policy, Dial: p.dialSelf, Report: events.certificate,
 		Now: func() time.Time { return time.Now().Add(c.clockOffset) },
@@ -107,6 +112,21 @@ func (c *serve) wire(log logr.Logger, lines io.Writer) (*process, error) {
 		return nil, err
 	}
 	return p, c.setUpManager(p)
+}
+
+func (c *serve) newRecorder(log logr.Logger) (*recorder.Recorder, error) {
+	if !c.events {
+		return nil, nil
+	}
+	config, err := c.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	sink, err := recorder.Sink(config)
+	if err != nil {
+		return nil, err
+	}
+	return recorder.New(recorder.Options{Sink: sink, Log: log.WithName("events"), Registerer: metrics.Registry}), nil
 }
 
 func (c *serve) newServer(p *process, events events, log logr.Logger, lines io.Writer) (*server.Server, error) {
@@ -195,6 +215,7 @@ func (p *process) run(ctx context.Context) error {
 	part("server", serving, func() { p.stopping(); stopBehind() }, p.server.Start)
 	part("manager", behind, stopServing, p.manager.Start)
 	part("rotator", behind, stopServing, p.rotator.Start)
+	part("events", behind, func() {}, p.recorder.Start)
 	part("cluster", behind, func() {}, p.cluster.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
 	return g.Wait()

@@ -20,7 +20,7 @@ func podOf(statefulSet, name string) pod {
 		name: name, hasSpec: true,
 		optIn:      member{value: "true", set: true},
 		annotation: []byte(webRule),
-		controller: owner{"apps/v1", "StatefulSet", statefulSet},
+		controller: owner{"apps/v1", "StatefulSet", statefulSet, "5e7a"},
 	}
 }
 
@@ -163,19 +163,19 @@ func TestOwnerDecidesTheStatefulSet(t *testing.T) {
 		want       string // the StatefulSet; empty: denied
 		controller string // what the denial says
 	}{
-		"Kubernetes' StatefulSet":                      {owner: owner{"apps/v1", "StatefulSet", "web"}, want: "web"},
-		"a version of apps yet to come":                {owner: owner{"apps/v2", "StatefulSet", "web"}, want: "web"},
-		"OpenKruise's StatefulSet":                     {owner: owner{"apps.kruise.io/v1beta1", "StatefulSet", "web"}, want: "web"},
-		"OpenKruise's older StatefulSet":               {owner: owner{"apps.kruise.io/v1alpha1", "StatefulSet", "web"}, want: "web"},
-		"a StatefulSet goes before the default":        {owner: owner{"apps/v1", "StatefulSet", "web"}, byDefault: "db", want: "web"},
+		"Kubernetes' StatefulSet":                      {owner: owner{"apps/v1", "StatefulSet", "web", "5e7a"}, want: "web"},
+		"a version of apps yet to come":                {owner: owner{"apps/v2", "StatefulSet", "web", "5e7a"}, want: "web"},
+		"OpenKruise's StatefulSet":                     {owner: owner{"apps.kruise.io/v1beta1", "StatefulSet", "web", "5e7a"}, want: "web"},
+		"OpenKruise's older StatefulSet":               {owner: owner{"apps.kruise.io/v1alpha1", "StatefulSet", "web", "5e7a"}, want: "web"},
+		"a StatefulSet goes before the default":        {owner: owner{"apps/v1", "StatefulSet", "web", "5e7a"}, byDefault: "db", want: "web"},
 		"no owner, but a default":                      {byDefault: "web", want: "web"},
-		"another owner, but a default":                 {owner: owner{"batch/v1", "Job", "x"}, byDefault: "web", want: "web"},
+		"another owner, but a default":                 {owner: owner{"batch/v1", "Job", "x", "5e7a"}, byDefault: "web", want: "web"},
 		"no owner":                                     {controller: `it has no controller`},
-		"a ReplicaSet":                                 {owner: owner{"apps/v1", "ReplicaSet", "web-5d8"}, controller: `its controller is "ReplicaSet" "web-5d8" of "apps/v1"`},
-		"a StatefulSet of another group":               {owner: owner{"example.com/v1", "StatefulSet", "web"}, controller: `its controller is "StatefulSet" "web" of "example.com/v1"`},
-		"a StatefulSet of the core group":              {owner: owner{"v1", "StatefulSet", "web"}, controller: `its controller is "StatefulSet" "web" of "v1"`},
-		"a StatefulSet of a group that has no version": {owner: owner{"apps", "StatefulSet", "web"}, controller: `its controller is "StatefulSet" "web" of "apps"`},
-		"a kind that differs in case":                  {owner: owner{"apps/v1", "statefulset", "web"}, controller: `its controller is "statefulset" "web" of "apps/v1"`},
+		"a ReplicaSet":                                 {owner: owner{"apps/v1", "ReplicaSet", "web-5d8", "5e7a"}, controller: `its controller is "ReplicaSet" "web-5d8" of "apps/v1"`},
+		"a StatefulSet of another group":               {owner: owner{"example.com/v1", "StatefulSet", "web", "5e7a"}, controller: `its controller is "StatefulSet" "web" of "example.com/v1"`},
+		"a StatefulSet of the core group":              {owner: owner{"v1", "StatefulSet", "web", "5e7a"}, controller: `its controller is "StatefulSet" "web" of "v1"`},
+		"a StatefulSet of a group that has no version": {owner: owner{"apps", "StatefulSet", "web", "5e7a"}, controller: `its controller is "StatefulSet" "web" of "apps"`},
+		"a kind that differs in case":                  {owner: owner{"apps/v1", "statefulset", "web", "5e7a"}, controller: `its controller is "statefulset" "web" of "apps/v1"`},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			p := podOf("", "web-1")

@@ -7,6 +7,8 @@ const (
 	optInLabel    = placement.Label
 	optInValue    = placement.LabelValue
 	podIndexLabel = placement.PodIndexLabel
+	// revisionLabel is set by the StatefulSet controller: the ControllerRevision that the pod comes from.
+	revisionLabel = "controller-revision-hash"
 	annotationKey = placement.Annotation
 )
 
@@ -36,6 +38,7 @@ type pod struct {
 	hasSpec  bool
 	optIn    member // label ab-build-different
 	podIndex member // label apps.kubernetes.io/pod-index
+	revision member // label controller-revision-hash
 	// replacedFor is the annotation replacedKey.
 	replacedFor member
 	// annotation is the text of custom-node-selector, nil if there is none.
@@ -49,7 +52,7 @@ type pod struct {
 }
 
 // owner is an owner reference.
-type owner struct{ apiVersion, kind, name string }
+type owner struct{ apiVersion, kind, name, uid string }
 
 // podObject reads the request's object. What cannot be read as a Pod ends up in
 // podErr, not among the faults of the review around it.
@@ -106,6 +109,8 @@ func (d *decoder) labels(seen *bool) error {
 			return d.text(path+"["+optInLabel+"]", &d.review.pod.optIn)
 		case podIndexLabel:
 			return d.text(podIndexPath, &d.review.pod.podIndex)
+		case revisionLabel:
+			return d.text(path+"["+revisionLabel+"]", &d.review.pod.revision)
 		}
 		return d.unreadText(path)
 	})
@@ -154,7 +159,7 @@ func (d *decoder) owners(seen *bool) error {
 
 // owner reads one owner reference and keeps it if it is the controller's.
 func (d *decoder) owner(path string, found *bool) error {
-	var apiVersion, kind, name member
+	var apiVersion, kind, name, uid member
 	var seen, seenController, controller bool
 	err := d.object(path, &seen, func(field []byte) error {
 		switch string(field) {
@@ -164,6 +169,8 @@ func (d *decoder) owner(path string, found *bool) error {
 			return d.text(path, &kind)
 		case "name":
 			return d.text(path, &name)
+		case "uid":
+			return d.text(path, &uid)
 		case "controller":
 			return d.flag(path, &seenController, &controller)
 		}
@@ -171,7 +178,7 @@ func (d *decoder) owner(path string, found *bool) error {
 	})
 	if controller && !*found {
 		*found = true
-		d.review.pod.controller = owner{apiVersion.value, kind.value, name.value}
+		d.review.pod.controller = owner{apiVersion.value, kind.value, name.value, uid.value}
 	}
 	return err
 }

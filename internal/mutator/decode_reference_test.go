@@ -19,6 +19,7 @@ type facts struct {
 	Name, OptIn                            string
 	PodIndex, Annotation                   *string
 	Controller                             owner
+	Revision                               string
 	HasSpec                                bool
 	Selector                               map[string]string
 	// Affinity and Tolerations are JSON as it was written.
@@ -62,6 +63,7 @@ type narrowOwner struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
+	UID        string `json:"uid"`
 	Controller *bool  `json:"controller"`
 }
 
@@ -85,12 +87,13 @@ func reference(body []byte) (f facts, refused, doubled bool) {
 		Name:     meta.Name, OptIn: meta.Labels["ab-build-different"],
 		PodIndex:   entry(meta.Labels, "apps.kubernetes.io/pod-index"),
 		Annotation: entry(meta.Annotations, "custom-node-selector"),
+		Revision:   meta.Labels["controller-revision-hash"],
 		HasSpec:    request.Object.Spec != nil,
 		Selector:   map[string]string{},
 	}
 	for _, o := range meta.OwnerReferences {
 		if o.Controller != nil && *o.Controller {
-			f.Controller = owner{o.APIVersion, o.Kind, o.Name}
+			f.Controller = owner{o.APIVersion, o.Kind, o.Name, o.UID}
 			break
 		}
 	}
@@ -123,10 +126,11 @@ func fullReference(body []byte) (f facts, ok bool) {
 		Name:     p.Name, OptIn: p.Labels["ab-build-different"],
 		PodIndex:   entry(p.Labels, "apps.kubernetes.io/pod-index"),
 		Annotation: entry(p.Annotations, "custom-node-selector"),
+		Revision:   p.Labels["controller-revision-hash"],
 		Selector:   map[string]string{},
 	}
 	if c := metav1.GetControllerOf(&p); c != nil {
-		f.Controller = owner{c.APIVersion, c.Kind, c.Name}
+		f.Controller = owner{c.APIVersion, c.Kind, c.Name, string(c.UID)}
 	}
 	if p.Spec.NodeSelector != nil {
 		f.Selector = p.Spec.NodeSelector
@@ -149,7 +153,7 @@ func factsOf(t testing.TB, r review) facts {
 		UID: r.uid, Namespace: r.namespace, Operation: r.operation, SubResource: r.subresource,
 		DryRun: r.dryRun, Kind: r.kind, Resource: r.resource,
 		Name: r.pod.name, OptIn: r.pod.optIn.value,
-		Controller: r.pod.controller, HasSpec: r.pod.hasSpec,
+		Controller: r.pod.controller, Revision: r.pod.revision.value, HasSpec: r.pod.hasSpec,
 		Selector: map[string]string{}, Affinity: string(r.pod.affinity.text), Tolerations: string(r.pod.tolerations.text),
 	}
 	if r.pod.podIndex.set {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // Observer is told of outcomes after they were decided, dry runs excepted. It
@@ -20,11 +22,24 @@ type Observer interface {
 	Denied(Denial)
 }
 
+// Owner is the StatefulSet of a pod.
+type Owner struct {
+	Namespace string
+	// StatefulSet is its name, empty if the pod has no known one.
+	StatefulSet string
+	// APIVersion and UID are what the pod's owner reference says, not validated; empty if there is none
+	// (--default-statefulset).
+	APIVersion, UID string
+}
+
 // Placement is a pod that was given its nodes. Names are at most 253 bytes;
 // they were not validated yet.
 type Placement struct {
-	Namespace, StatefulSet, Pod string
-	Ordinal                     int32
+	Owner
+	Pod     string
+	Ordinal int32
+	// Revision is the pod's label controller-revision-hash, not validated; empty if there is none.
+	Revision string
 	// Key and Value are the label and the value that the pod was placed by,
 	// those of several rules joined with commas.
 	Key, Value string
@@ -32,9 +47,7 @@ type Placement struct {
 
 // Denial is a pod that was refused.
 type Denial struct {
-	Namespace string
-	// StatefulSet is empty if the pod has no known one.
-	StatefulSet string
+	Owner
 	// Pod is empty if the pod has no name.
 	Pod     string
 	Reason  string // one of Reasons
@@ -100,12 +113,16 @@ func (h *Handler) report(r *review, d *decision, now time.Time, took time.Durati
 	if h.observer == nil || r.dryRun {
 		return
 	}
+	o := Owner{Namespace: e.namespace, StatefulSet: e.statefulSet}
+	if c := &r.pod.controller; e.statefulSet != "" && placement.IsStatefulSet(c.apiVersion, c.kind) {
+		o.APIVersion, o.UID = c.apiVersion, c.uid
+	}
 	switch d.outcome {
 	case placed:
-		h.observer.Placed(Placement{e.namespace, e.statefulSet, e.pod, d.ordinal, d.key, d.value})
+		h.observer.Placed(Placement{o, e.pod, d.ordinal, r.pod.revision.value, d.key, d.value})
 	case denied:
 		if d.denial.reason != ReasonNameInvalid {
-			h.observer.Denied(Denial{e.namespace, e.statefulSet, e.pod, d.denial.reason, d.denial.problem, d.denial.message})
+			h.observer.Denied(Denial{o, e.pod, d.denial.reason, d.denial.problem, d.denial.message})
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 
 // unknownPod is a pod with members that no typed Pod of today has, and with
 // values that typed encoding would change: they must come through untouched.
-const unknownPod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","labels":{"ab-build-different":"true"},
-	"annotations":{"custom-node-selector":RULE},"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"web","controller":true}],
+const unknownPod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1","labels":{"ab-build-different":"true","controller-revision-hash":"web-5d9"},
+	"annotations":{"custom-node-selector":RULE},"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"web","uid":"5e7a","controller":true}],
 	"future":{"a":[1,2.50,1e3,null,{}]}},"spec":{"nodeSelector":SELECTOR,"containers":[{"name":"c","futureField":"x","resources":null}],
 	"futureSpec":[],"priority":9007199254740993},"futureTop":"<&>\u2028"}`
 

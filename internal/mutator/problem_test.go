@@ -19,7 +19,7 @@ func TestDenialsHaveTheirCauseInParts(t *testing.T) {
 		return p
 	}
 	other := podOf("", "web-1")
-	other.controller = owner{"apps/v1", "ReplicaSet", "web"}
+	other.controller = owner{"apps/v1", "ReplicaSet", "web", "5e7a"}
 	index := podOf("web", "web-1")
 	index.podIndex = member{"7", true}
 	codes := map[string]bool{}

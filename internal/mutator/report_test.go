@@ -63,6 +63,9 @@ func dryRun(review string) string {
 	return strings.Replace(review, `"operation"`, `"dryRun":true,"operation"`, 1)
 }
 
+// webOwner is the StatefulSet of unknownPod.
+var webOwner = Owner{Namespace: "shop", StatefulSet: "web", APIVersion: "apps/v1", UID: "5e7a"}
+
 func TestPlacedPodIsReported(t *testing.T) {
 	for sentence, dry := range map[string]bool{"to log and observer": false, "to the log alone if it is a dry run": true} {
 		t.Run(sentence, func(t *testing.T) {
@@ -72,7 +75,7 @@ func TestPlacedPodIsReported(t *testing.T) {
 			if dry {
 				body = dryRun(body)
 			} else {
-				want = []Placement{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Ordinal: 1, Key: "name", Value: "node2"}}
+				want = []Placement{{Owner: webOwner, Pod: "web-1", Ordinal: 1, Revision: "web-5d9", Key: "name", Value: "node2"}}
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{
@@ -98,7 +101,7 @@ func TestDeniedPodIsReported(t *testing.T) {
 			if dry {
 				body = dryRun(body)
 			} else {
-				want = []Denial{{Namespace: "shop", StatefulSet: "web", Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: placement.CodeFieldMissing, Field: "even"}, Message: message}}
+				want = []Denial{{Owner: webOwner, Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: placement.CodeFieldMissing, Field: "even"}, Message: message}}
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{

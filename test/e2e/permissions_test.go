@@ -62,6 +62,13 @@ func (s *suite) testPermissions(t *testing.T) {
 		"read its configuration": func() error {
 			return errOf(configurations.Get(s.ctx, webhook.Configuration, metav1.GetOptions{}))
 		},
+		"write an Event in any namespace": func() error {
+			event := &corev1.Event{
+				ObjectMeta:     metav1.ObjectMeta{Name: "event", Namespace: "kube-system"},
+				InvolvedObject: corev1.ObjectReference{Kind: "StatefulSet", Name: "web", Namespace: "kube-system"},
+			}
+			return errOf(client.CoreV1().Events("kube-system").Create(s.ctx, event, metav1.CreateOptions{DryRun: dryRun}))
+		},
 	} {
 		if err := call(); err != nil {
 			t.Errorf("the service account cannot %s: %v", what, err)
@@ -90,7 +97,11 @@ func (s *suite) testPermissions(t *testing.T) {
 		"delete its configuration": func() error {
 			return configurations.Delete(s.ctx, webhook.Configuration, metav1.DeleteOptions{DryRun: dryRun})
 		},
-		"read pods": func() error { return errOf(client.CoreV1().Pods("default").List(s.ctx, metav1.ListOptions{})) },
+		"read pods":   func() error { return errOf(client.CoreV1().Pods("default").List(s.ctx, metav1.ListOptions{})) },
+		"read Events": func() error { return errOf(client.CoreV1().Events("default").List(s.ctx, metav1.ListOptions{})) },
+		"delete an Event": func() error {
+			return client.CoreV1().Events("default").Delete(s.ctx, "any", metav1.DeleteOptions{DryRun: dryRun})
+		},
 		"read its own Deployment": func() error {
 			return errOf(client.AppsV1().Deployments(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{}))
 		},

@@ -49,6 +49,7 @@ func TestEndToEnd(t *testing.T) {
 		{"six pods land on the nodes of their ordinals", (*suite).testPlacement, false},
 		{"a pod keeps the node selector it has", (*suite).testMerge, false},
 		{"a mistake is explained in the StatefulSet's event", (*suite).testDenial, false},
+		{"a StatefulSet's events tell that its pods are placed, and why they are refused", (*suite).testEvents, false},
 		{"a StatefulSet is checked when it is applied", (*suite).testStatefulSets, false},
 		{"a labelled pod without a StatefulSet is refused with its field", (*suite).testOrphan, false},
 		{"pods that did not opt in are neither changed nor sent to us", (*suite).testUnlabelled, false},

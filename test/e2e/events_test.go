@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+// ownEvents returns the Events that the webhook wrote on StatefulSets of a namespace.
+func (s *suite) ownEvents(ctx context.Context, namespace string) ([]corev1.Event, error) {
+	list, err := s.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: "involvedObject.kind=StatefulSet,source=" + webhook.Deployment,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// testEvents looks at what kubectl describe shows of a StatefulSet: that its pods are placed, once for each revision whichever
+// replica placed them, and why they are refused.
+func (s *suite) testEvents(t *testing.T) {
+	namespace := s.namespace(t)
+	must(t, s.StopChecks(s.ctx))
+	set := statefulSet("web", 6, byParity)
+	pods := s.apply(t, namespace, set)
+	revisions := map[string]bool{pods[0].Labels["controller-revision-hash"]: true}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]string{
+		webhook.Annotation: `{"key": "name", "values": ["node2", "node1"]}`}}}}})
+	must(t, err)
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Patch(s.ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	must(t, err)
+	s.kubectl(t, "rollout", "status", "--namespace", namespace, "statefulset/"+set.Name, "--timeout=2m")
+	updated, err := s.Client.AppsV1().StatefulSets(namespace).Get(s.ctx, set.Name, metav1.GetOptions{})
+	must(t, err)
+	revisions[updated.Status.UpdateRevision] = true
+
+	var placed []corev1.Event
+	s.eventually(t, func(ctx context.Context) error {
+		placed, err = s.ownEvents(ctx, namespace)
+		if err == nil && len(placed) < len(revisions) {
+			err = fmt.Errorf("%d events, want one for each of %d revisions", len(placed), len(revisions))
+		}
+		return err
+	})
+	for _, e := range placed {
+		revision, _, _ := strings.Cut(strings.TrimPrefix(e.Message, "revision "), ":")
+		if e.Type != corev1.EventTypeNormal || e.Reason != "Placed" || e.Count != 1 || !revisions[revision] || !strings.Contains(e.Message, ", on name=node") {
+			t.Errorf("got the event %s %s %q, counted %d, want Normal Placed of one of %v, once", e.Type, e.Reason, e.Message, e.Count, slices.Collect(maps.Keys(revisions)))
+		}
+		delete(revisions, revision)
+	}
+
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("broken", 1, misspelt), metav1.CreateOptions{})
+	must(t, err)
+	s.eventually(t, func(ctx context.Context) error { return s.deniedTwice(ctx, namespace) })
+	for name, lines := range map[string][]string{
+		"web":    {" Placed ", " sts-webhook ", "pods are placed by their ordinal; the first was web-"},
+		"broken": {" AnnotationInvalid ", " sts-webhook ", `field "evn" is unknown`},
+	} {
+		described := s.kubectl(t, "describe", "--namespace", namespace, "statefulset", name)
+		for _, line := range lines {
+			if !strings.Contains(described, line) {
+				t.Errorf("kubectl describe of %s does not show %q", name, line)
+			}
+		}
+		_, events, _ := strings.Cut(described, "Events:")
+		t.Logf("Events:%s", events)
+	}
+}
+
+// deniedTwice tells whether the refusals of the StatefulSet "broken" are one Event of each replica, with a count.
+func (s *suite) deniedTwice(ctx context.Context, namespace string) error {
+	events, err := s.ownEvents(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	var denials int
+	var count int32
+	for _, e := range events {
+		if e.InvolvedObject.Name == "broken" && e.Type == corev1.EventTypeWarning {
+			denials, count = denials+1, count+e.Count
+		}
+	}
+	if denials < 1 || denials > 2 || count < 5 {
+		return fmt.Errorf("%d events that count %d refusals, want one or two that count five or more", denials, count)
+	}
+	return nil
+}
