@@ -106,6 +106,7 @@ func (w *world) testDigests(t *testing.T) {
 	defer w.checkLimit(t, begin) // it explains why digests do not come, too
 	w.createSet(t, statefulSet("web", setSize, byParity))
 	t.Logf("%d pods of StatefulSet web were created in %.1f s", setSize, time.Since(begin).Seconds())
+	must(t, w.StopChecks(ctx)) // the next one would be refused when it is applied
 	_, err := w.Client.AppsV1().StatefulSets(w.namespace).Create(ctx, statefulSet("broken", 1, misspelt), metav1.CreateOptions{})
 	must(t, err)
 	requests, err := client.New(w.Cluster.RESTConfig(), client.Options{})

@@ -23,7 +23,7 @@ func (w *world) testLeaks(t *testing.T) {
 	for name, args := range map[string][]string{
 		"events":          {"get", "events", "-A", "-o", "yaml"},
 		"deployment":      {"get", "deployments,replicasets,pods", "-n", webhook.Namespace, "-o", "yaml"},
-		"configuration":   {"get", "mutatingwebhookconfigurations", "-o", "yaml"},
+		"configuration":   {"get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "-o", "yaml"},
 		"certificates":    {"get", "secret", webhook.Secret, "-n", webhook.Namespace, "-o", "yaml"},
 		"describe":        {"describe", "pods", "-n", webhook.Namespace},
 		"the robots' pod": {"get", "pods", "-n", standInNamespace, "-o", "yaml"},

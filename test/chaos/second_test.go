@@ -22,7 +22,11 @@ import (
 // secondNamespace holds a second installation of ours.
 const secondNamespace = "second-system"
 
-const webhookManifest = "50-webhook.yaml"
+const (
+	webhookManifest = "50-webhook.yaml"
+	// checksManifest holds one entry as well, and a second installation beside ours would take it over.
+	checksManifest = "60-validating-webhook.yaml"
+)
 
 // secondInstallation is ours in another namespace, with one replica.
 func (s *suite) secondInstallation() *target {
@@ -100,7 +104,7 @@ func secondEntry(ctx context.Context, a *attempt) error {
 	}
 	// The load is for ours alone.
 	content = bytes.ReplaceAll(content, []byte(`ab-build-different: "true"`), []byte(`second: "true"`))
-	if err := os.Remove(file); err != nil {
+	if err := errors.Join(os.Remove(file), os.Remove(filepath.Join(dir, checksManifest))); err != nil {
 		return err
 	}
 	a.hit = time.Now()

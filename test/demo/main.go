@@ -1,10 +1,10 @@
 // Command demo shows the webhook at work on a real three-node cluster on this
 // machine: it brings the cluster up, installs the webhook by one kubectl apply,
-// runs a StatefulSet of six pods and one with a mistake, and prints where the pods
-// are. It needs root.
+// runs a StatefulSet of six pods, prints where they are, and tries to apply the
+// same with a mistake. It needs root.
 //
 // Its exit code is 0 only if every pod is on the node that its ordinal asks for
-// and the mistake was refused. The cluster stays for playing; run again, the demo
+// and the mistake was refused without touching them. The cluster stays for playing; run again, the demo
 // uses it again, with the webhook of the checkout as it is then.
 //
 // The variable CLUSTER_NAME chooses the cluster.

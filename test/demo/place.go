@@ -16,8 +16,7 @@ import (
 const (
 	// replicas is what web.yaml asks for.
 	replicas = 6
-	// waitTimeout is how long pods and events are waited for: some seconds are
-	// usual.
+	// waitTimeout is how long pods are waited for: some seconds are usual.
 	waitTimeout  = time.Minute
 	pollInterval = 50 * time.Millisecond
 )
@@ -60,8 +59,7 @@ func (d *demo) place(ctx context.Context) error {
 
 // clear deletes what an earlier run left.
 func (d *demo) clear(ctx context.Context) error {
-	_, err := d.Cluster.Kubectl(ctx, "delete", "--ignore-not-found", "--cascade=foreground",
-		"-f", d.Path("test/demo/web.yaml"), "-f", d.Path("test/demo/broken.yaml"))
+	_, err := d.Cluster.Kubectl(ctx, "delete", "--ignore-not-found", "--cascade=foreground", "-f", d.Path("test/demo/web.yaml"))
 	return err
 }
 
@@ -69,13 +67,9 @@ func (d *demo) clear(ctx context.Context) error {
 // waitTimeout ends: the table then shows what is missing.
 func (d *demo) waitPods(ctx context.Context) ([]corev1.Pod, error) {
 	var pods []corev1.Pod
-	err := wait.PollUntilContextTimeout(ctx, pollInterval, waitTimeout, true, func(ctx context.Context) (bool, error) {
-		list, err := d.Client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
-		if err != nil {
-			return false, fmt.Errorf("list pods: %w", err)
-		}
-		pods = list.Items
-		return running(pods) == replicas, nil
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, waitTimeout, true, func(ctx context.Context) (_ bool, err error) {
+		pods, err = d.pods(ctx)
+		return running(pods) == replicas, err
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
 		err = nil

@@ -4,52 +4,53 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // refuse applies broken.yaml and shows the refusal as its user meets it.
 func (d *demo) refuse(ctx context.Context) error {
-	if _, err := d.Cluster.Kubectl(ctx, "apply", "-f", d.Path("test/demo/broken.yaml")); err != nil {
-		return err
-	}
-	d.step(`kubectl apply -f test/demo/broken.yaml: its annotation says "evn" instead of "even"`)
-	event, err := d.waitRefusal(ctx)
+	before, err := d.pods(ctx)
 	if err != nil {
 		return err
 	}
-	d.step("kubectl describe statefulset broken: its event:")
-	fmt.Fprintf(d.out, "\n   %s  %s  %s  %s\n\n", event.Type, event.Reason, event.Source.Component, event.Message)
-	if !strings.Contains(event.Message, `"evn"`) {
+	d.step(`kubectl apply -f test/demo/broken.yaml: the same StatefulSet, but the annotation says "evn" instead of "even"`)
+	message, err := d.Cluster.Kubectl(ctx, "apply", "-f", d.Path("test/demo/broken.yaml"))
+	if err == nil {
+		return errors.New("broken.yaml was not refused")
+	}
+	fmt.Fprintf(d.out, "\n   %s\n\n", strings.ReplaceAll(strings.TrimSpace(message), "\n", "\n   "))
+	if !strings.Contains(message, `"evn"`) {
 		return errors.New("the refusal of broken.yaml does not name the mistake")
 	}
+	after, err := d.pods(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(uids(before), uids(after)) {
+		return errors.New("broken.yaml was refused, but the pods of web are others now")
+	}
+	d.step("its %d pods are still the same, and run", running(after))
 	return nil
 }
 
-// waitRefusal returns the newest failure to create a pod of broken.yaml.
-func (d *demo) waitRefusal(ctx context.Context) (*corev1.Event, error) {
-	set, err := d.Client.AppsV1().StatefulSets("default").Get(ctx, "broken", metav1.GetOptions{})
+// pods are those of web.yaml.
+func (d *demo) pods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := d.Client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
 	if err != nil {
-		return nil, fmt.Errorf("get StatefulSet broken: %w", err)
+		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	// By uid, because events outlive the object of an earlier run.
-	selector := "reason=FailedCreate,involvedObject.uid=" + string(set.UID)
-	var event *corev1.Event
-	err = wait.PollUntilContextTimeout(ctx, pollInterval, waitTimeout, true, func(ctx context.Context) (bool, error) {
-		list, err := d.Client.CoreV1().Events("default").List(ctx, metav1.ListOptions{FieldSelector: selector})
-		if err != nil {
-			return false, fmt.Errorf("list events: %w", err)
-		}
-		if n := len(list.Items); n > 0 {
-			event = &list.Items[n-1]
-		}
-		return event != nil, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("wait for the refusal of broken.yaml: %w", err)
+	return list.Items, nil
+}
+
+// uids tells pods from others that have the same names.
+func uids(pods []corev1.Pod) (all []string) {
+	for _, pod := range pods {
+		all = append(all, string(pod.UID))
 	}
-	return event, nil
+	slices.Sort(all)
+	return all
 }

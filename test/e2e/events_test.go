@@ -31,7 +31,7 @@ func (s *suite) ownEvents(ctx context.Context, namespace string) ([]corev1.Event
 // replica placed them, and why they are refused.
 func (s *suite) testEvents(t *testing.T) {
 	namespace := s.namespace(t)
-	must(t, s.StopChecks(s.ctx))
+	defer s.withoutChecks(t)()
 	set := statefulSet("web", 6, byParity)
 	pods := s.apply(t, namespace, set)
 	revisions := map[string]bool{pods[0].Labels["controller-revision-hash"]: true}

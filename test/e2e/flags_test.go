@@ -79,6 +79,7 @@ func (s *suite) testDryRun(t *testing.T, namespace string) {
 	}
 	// The count does see what is real.
 	s.apply(t, namespace, statefulSet("wet", 1, byParity))
+	defer s.withoutChecks(t)()
 	set, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("refused", 1, "{}"), metav1.CreateOptions{})
 	must(t, err)
 	s.failure(t, set)

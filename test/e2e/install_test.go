@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,6 +76,17 @@ func (s *suite) secret(t *testing.T) *corev1.Secret {
 	return secret
 }
 
+// checks is the configuration that sends us StatefulSets.
+func (s *suite) checks(t *testing.T) *admissionv1.ValidatingWebhookConfiguration {
+	t.Helper()
+	configuration, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
+	must(t, err)
+	if len(configuration.Webhooks) != 1 {
+		t.Fatalf("%d webhooks in %s, want 1", len(configuration.Webhooks), webhook.ValidatingConfiguration)
+	}
+	return configuration
+}
+
 func (s *suite) caBundle(t *testing.T) []byte {
 	t.Helper()
 	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
@@ -96,6 +108,9 @@ func (s *suite) testSecret(t *testing.T) {
 	}
 	if !bytes.Equal(bundle, data["ca.crt"]) {
 		t.Errorf("caBundle: got %q, want ca.crt, %q", bundle, data["ca.crt"])
+	}
+	if got := s.checks(t).Webhooks[0].ClientConfig.CABundle; !bytes.Equal(got, bundle) {
+		t.Errorf("caBundle of %s: got %q, want %q", webhook.ValidatingConfiguration, got, bundle)
 	}
 	if block, rest := pem.Decode(bundle); block == nil || len(rest) != 0 {
 		t.Errorf("caBundle: want one certificate, got %q", bundle)
@@ -133,8 +148,9 @@ func (s *suite) installed(t *testing.T) string {
 	replicas, err := s.Replicas(s.ctx)
 	must(t, err)
 	secret := s.secret(t)
-	out := fmt.Sprintf("Secret: version %s, keys %d\nconfiguration: version %s, caBundle %x\ngenerations: Deployment %d, PodDisruptionBudget %d\n",
-		secret.ResourceVersion, len(secret.Data), configuration.ResourceVersion, s.caBundle(t), deployment.Generation, budget.Generation)
+	out := fmt.Sprintf("Secret: version %s, keys %d\nconfigurations: versions %s and %s, caBundle %x\ngenerations: Deployment %d, PodDisruptionBudget %d\n",
+		secret.ResourceVersion, len(secret.Data), configuration.ResourceVersion, s.checks(t).ResourceVersion, s.caBundle(t),
+		deployment.Generation, budget.Generation)
 	var uids []string
 	for _, pod := range replicas {
 		uids = append(uids, string(pod.UID))

@@ -47,6 +47,7 @@ func (s *suite) testPermissions(t *testing.T) {
 	secrets := client.CoreV1().Secrets(webhook.Namespace)
 	foreign := client.CoreV1().Secrets("kube-system")
 	configurations := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	checks := client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	dryRun := []string{metav1.DryRunAll}
 	applied := func(name string) error {
 		body := []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + name + `"}}`)
@@ -68,6 +69,9 @@ func (s *suite) testPermissions(t *testing.T) {
 				InvolvedObject: corev1.ObjectReference{Kind: "StatefulSet", Name: "web", Namespace: "kube-system"},
 			}
 			return errOf(client.CoreV1().Events("kube-system").Create(s.ctx, event, metav1.CreateOptions{DryRun: dryRun}))
+		},
+		"read the configuration that checks StatefulSets": func() error {
+			return errOf(checks.Get(s.ctx, webhook.ValidatingConfiguration, metav1.GetOptions{}))
 		},
 	} {
 		if err := call(); err != nil {
@@ -102,6 +106,11 @@ func (s *suite) testPermissions(t *testing.T) {
 		"delete an Event": func() error {
 			return client.CoreV1().Events("default").Delete(s.ctx, "any", metav1.DeleteOptions{DryRun: dryRun})
 		},
+		"list all configurations that validate": func() error { return errOf(checks.List(s.ctx, metav1.ListOptions{})) },
+		"delete the configuration that checks StatefulSets": func() error {
+			return checks.Delete(s.ctx, webhook.ValidatingConfiguration, metav1.DeleteOptions{DryRun: dryRun})
+		},
+		"read StatefulSets": func() error { return errOf(client.AppsV1().StatefulSets("default").List(s.ctx, metav1.ListOptions{})) },
 		"read its own Deployment": func() error {
 			return errOf(client.AppsV1().Deployments(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{}))
 		},

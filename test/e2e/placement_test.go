@@ -57,6 +57,7 @@ func (s *suite) testMerge(t *testing.T) {
 }
 
 func (s *suite) testDenial(t *testing.T) {
+	defer s.withoutChecks(t)()
 	namespace := s.namespace(t)
 	broken := map[string]*appsv1.StatefulSet{
 		`field "evn" is unknown`:   statefulSet("typo", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`),

@@ -19,6 +19,17 @@ import (
 
 const misspelt = `{"key": "name", "evn": "node1", "odd": "node2"}`
 
+// withoutChecks removes the check of StatefulSets, so that one with a mistake is stored and its pods are refused. The function
+// that it returns brings it back.
+func (s *suite) withoutChecks(t *testing.T) (restore func()) {
+	t.Helper()
+	must(t, s.within(s.StopChecks))
+	return func() {
+		t.Helper()
+		must(t, s.within(s.StartChecks))
+	}
+}
+
 // kubectlApply applies a StatefulSet as its user does, and returns all that kubectl prints.
 func (s *suite) kubectlApply(t *testing.T, namespace string, set *appsv1.StatefulSet) (string, error) {
 	t.Helper()
@@ -52,8 +63,7 @@ func (s *suite) prints(t *testing.T, namespace string, set *appsv1.StatefulSet, 
 
 func (s *suite) testStatefulSets(t *testing.T) {
 	namespace := s.namespace(t)
-	must(t, s.StartChecks(s.ctx))
-	defer func() { must(t, s.StopChecks(s.ctx)) }()
+	must(t, s.within(s.StartChecks))
 	pods := s.apply(t, namespace, statefulSet("web", 2, byParity))
 	t.Run("a mistake is refused and the running pods are untouched", func(t *testing.T) {
 		out, err := s.kubectlApply(t, namespace, statefulSet("web", 2, misspelt))
@@ -109,10 +119,10 @@ func (s *suite) testStatefulSets(t *testing.T) {
 }
 
 func (s *suite) testBrokenAlready(t *testing.T, namespace string) {
-	must(t, s.StopChecks(s.ctx))
+	restore := s.withoutChecks(t)
 	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("old", 1, misspelt), metav1.CreateOptions{})
+	restore()
 	must(t, err)
-	must(t, s.StartChecks(s.ctx))
 	s.kubectl(t, "scale", "statefulset", "old", "--replicas=2", "--namespace", namespace)
 	s.kubectl(t, "annotate", "statefulset", "old", "a=b", "--namespace", namespace)
 	s.prints(t, namespace, statefulSet("old", 2, byParity))

@@ -115,9 +115,10 @@ func (w *Webhook) Uninstall(ctx context.Context) error {
 	return nil
 }
 
-// StartChecks installs the check of StatefulSets, and returns when the apiserver refuses one with a mistake.
+// StartChecks brings the check of StatefulSets back after StopChecks, and returns when the apiserver refuses one with a mistake.
+// After Install it is there already, and this waits for it.
 func (w *Webhook) StartChecks(ctx context.Context) error {
-	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests/optional/check-statefulsets")); err != nil {
+	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests/60-validating-webhook.yaml")); err != nil {
 		return fmt.Errorf("start checks: %w", err)
 	}
 	return w.wait(ctx, "the checks", func(ctx context.Context) (bool, error) { return apierrors.IsInvalid(w.createMistake(ctx)), nil })
