@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/options.md")
+var update = flag.Bool("update", false, "write documents and testdata instead of comparing with them")
 
 const optionsFile = "../../docs/options.md"
 
