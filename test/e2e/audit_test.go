@@ -35,7 +35,10 @@ func (s *suite) testAudit(t *testing.T) {
 			seen["denied "+reason]++
 		}
 	}
-	for _, want := range []string{"even/odd 0 name=node1", "even/odd 1 name=node2", "even/odd 5 name=node2", "denied AnnotationInvalid", "denied AnnotationMissing", "denied AnnotationMalformed"} {
+	for _, want := range []string{
+		"even/odd 0 name=node1", "even/odd 1 name=node2", "even/odd 5 name=node2", "values 7 zone=b", "ordinals 0 zone=c", "value 2 host=deb-3",
+		"values,ordinals 2 room=east,gen=g2", "denied AnnotationInvalid", "denied AnnotationMissing", "denied AnnotationMalformed",
+	} {
 		if seen[want] == 0 {
 			t.Errorf("the audit log does not tell %q; it tells %v", want, seen)
 		}

@@ -181,14 +181,10 @@ func (s *suite) testReapply(t *testing.T) {
 }
 
 func (s *suite) testReinstall(t *testing.T) {
-	previous := s.secret(t).Data["ca.crt"]
+	previous, namespace := s.secret(t).Data["ca.crt"], s.namespace(t)
 	for range 3 {
 		must(t, s.within(s.Uninstall))
-		must(t, s.within(func(ctx context.Context) error {
-			took, err := s.Install(ctx)
-			t.Logf("kubectl apply to both replicas Ready: %.1f s", took.Seconds())
-			return err
-		}))
+		must(t, s.within(func(ctx context.Context) error { return s.installMeasured(ctx, t, namespace) }))
 		s.expectTrustedReplicas(t)
 		s.expectQuietLogs(t)
 		ca := s.secret(t).Data["ca.crt"]

@@ -23,7 +23,7 @@ import (
 	"sts-mutating-webhook/test/webhook"
 )
 
-// storyTime bounds the whole story; it takes two to three minutes on two cores.
+// storyTime bounds the whole story; it takes four to six minutes on two cores.
 const storyTime = 12 * time.Minute
 
 // suite is what the chapters of the story share.
@@ -48,6 +48,7 @@ func TestEndToEnd(t *testing.T) {
 		{"the service account can do no more than its work", (*suite).testPermissions, false},
 		{"six pods land on the nodes of their ordinals", (*suite).testPlacement, false},
 		{"a pod keeps the node selector it has", (*suite).testMerge, false},
+		{"each form of rule places pods that run", (*suite).testForms, false},
 		{"a mistake is explained in the StatefulSet's event", (*suite).testDenial, false},
 		{"a StatefulSet's events tell that its pods are placed, and why they are refused", (*suite).testEvents, false},
 		{"a StatefulSet is checked when it is applied", (*suite).testStatefulSets, false},

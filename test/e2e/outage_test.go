@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// unaskedLimit bounds the creation of a StatefulSet when there is no replica: connections are refused.
+	unaskedLimit = time.Second
+	// installLimit bounds it during an installation. Until kube-proxy knows the new Service, packets to it are lost, and the kernel
+	// sends them again after 1 s and 3 s.
+	installLimit = 4 * time.Second
+	// unansweredLimit bounds it when replicas accept connections and do not answer: the configuration's timeoutSeconds, and what the
+	// creation itself takes.
+	unansweredLimit = 5*time.Second + unaskedLimit
+)
+
+// createMistake creates a StatefulSet whose pods would be refused, as a dry run, and tells how long it took and whether it was
+// refused.
+func (s *suite) createMistake(ctx context.Context, namespace string) (took time.Duration, refused bool, err error) {
+	begin := time.Now()
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(ctx, statefulSet("mistake", 1, misspelt), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	took = time.Since(begin)
+	if apierrors.IsInvalid(err) {
+		return took, true, nil
+	}
+	return took, false, err
+}
+
+// installMeasured installs the webhook where it is not, and creates StatefulSets from the moment when the manifests are applied
+// until the replicas check them: each is stored at once.
+func (s *suite) installMeasured(ctx context.Context, t *testing.T, namespace string) error {
+	t.Helper()
+	begin := time.Now()
+	if _, err := s.Apply(ctx); err != nil {
+		return err
+	}
+	rollout := make(chan error, 1)
+	go func() {
+		rollout <- s.WaitRollout(ctx)
+		t.Logf("kubectl apply to both replicas Ready: %.1f s", time.Since(begin).Seconds())
+	}()
+	var unchecked []time.Duration
+	var took time.Duration
+	for refused := false; !refused; {
+		var err error
+		if took, refused, err = s.createMistake(ctx, namespace); err != nil {
+			return errors.Join(err, <-rollout)
+		}
+		if !refused {
+			unchecked = append(unchecked, took)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	checked := time.Since(begin)
+	if err := <-rollout; err != nil {
+		return err
+	}
+	if len(unchecked) == 0 {
+		return errors.New("the first StatefulSet was checked already, so nothing was measured")
+	}
+	t.Logf("%d StatefulSets were let through unchecked, the slowest in %.0f ms; %.1f s after the apply they are checked",
+		len(unchecked), slices.Max(unchecked).Seconds()*1000, checked.Seconds())
+	if slowest := slices.Max(unchecked); slowest > installLimit {
+		t.Errorf("the slowest creation took %v while nobody could be asked, want at most %v", slowest, installLimit)
+	}
+	return nil
+}
+
+// testOutage takes the replicas away while the configuration stays: first nobody answers on connections, then they are refused. No
+// replica is left.
+func (s *suite) testOutage(t *testing.T, namespace string) {
+	s.testUnanswered(t, namespace)
+	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
+	var slowest time.Duration
+	for range 20 {
+		took, refused, err := s.createMistake(s.ctx, namespace)
+		if err != nil || refused {
+			t.Errorf("without a replica: refused %t, error %v; want that it is stored unchecked", refused, err)
+		}
+		slowest = max(slowest, took)
+	}
+	t.Logf("without a replica 20 StatefulSets were let through unchecked, the slowest in %.0f ms", slowest.Seconds()*1000)
+	if slowest > unaskedLimit {
+		t.Errorf("the slowest creation took %v without a replica, want at most %v", slowest, unaskedLimit)
+	}
+	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("outage", 0, misspelt), metav1.CreateOptions{})
+	must(t, err)
+}
+
+// testUnanswered stops the processes of all replicas for as long as one creation takes.
+func (s *suite) testUnanswered(t *testing.T, namespace string) {
+	must(t, s.within(s.WaitDrained)) // one that drains answers on connections that it has
+	replicas, err := s.Replicas(s.ctx)
+	must(t, err)
+	resume := sync.OnceFunc(func() {
+		for _, pod := range replicas {
+			must(t, sendSignal(processOf(t, pod), syscall.SIGCONT))
+		}
+	})
+	defer resume()
+	for _, pod := range replicas {
+		must(t, sendSignal(processOf(t, pod), syscall.SIGSTOP))
+	}
+	took, refused, err := s.createMistake(s.ctx, namespace)
+	resume()
+	t.Logf("with replicas that do not answer a StatefulSet was let through unchecked after %.2f s", took.Seconds())
+	if err != nil || refused || took > unansweredLimit {
+		t.Errorf("refused %t after %v, error %v; want that it is stored within %v", refused, took, err, unansweredLimit)
+	}
+}
+
+// sendSignal sends a signal to the process with this directory in /proc.
+func sendSignal(proc string, sig syscall.Signal) error {
+	var pid int
+	if _, err := fmt.Sscanf(proc, "/proc/%d", &pid); err != nil {
+		return fmt.Errorf("read pid of %s: %w", proc, err)
+	}
+	return syscall.Kill(pid, sig)
+}
