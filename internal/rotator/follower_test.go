@@ -80,6 +80,31 @@ func TestASecondConfigurationDecidesNothing(t *testing.T) {
 	})
 }
 
+// The manifests were applied with another namespace: ours are called by nobody, and leave the entries of the others alone.
+func TestBothConfigurationsMayCallAnotherInstallation(t *testing.T) {
+	bubble(t, defaults, func(f *fleet) {
+		f.setFollower(nil)
+		f.startAll(2)
+		theirs := hook("elsewhere", ServiceName)
+		theirs.ClientConfig.CABundle = []byte("theirs")
+		f.put(configPath, "kubectl", &admissionv1.MutatingWebhookConfiguration{Webhooks: []admissionv1.MutatingWebhook{theirs}})
+		f.put(followerPath, "kubectl", &admissionv1.ValidatingWebhookConfiguration{Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: theirs.Name, ClientConfig: theirs.ClientConfig,
+		}}})
+		before := f.signers()[0]
+		f.request(request{ID: "1"})
+		time.Sleep(2 * time.Minute)
+		if after := f.signers()[0]; after == before {
+			t.Errorf("the CA is still %s: no rotation", after)
+		}
+		for when, got := range map[string][]byte{"first": f.config().Webhooks[0].ClientConfig.CABundle, "second": f.followerBundle()} {
+			if string(got) != "theirs" {
+				t.Errorf("the caBundle of another installation in the %s configuration: got %.40q, want what it wrote", when, got)
+			}
+		}
+	})
+}
+
 func TestASecondConfigurationThatCannotBeReachedHoldsUpNothing(t *testing.T) {
 	for name, broken := range map[string]fault{
 		"not read":    only(forbidden, validatingPath, http.MethodGet),
