@@ -61,13 +61,23 @@ func BuildWebhookImage(ctx context.Context, archive string) error {
 // BuildWebhookVariant writes an image of the webhook in which string variables of the
 // program have other values, each given as the linker takes it: "importpath.name=value".
 func BuildWebhookVariant(ctx context.Context, name, archive string, variables ...string) error {
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return err
+	}
+	return BuildWebhookOf(ctx, root, name, archive, variables...)
+}
+
+// BuildWebhookOf does what BuildWebhookVariant does for the webhook of another source tree, given by its directory, in which
+// go.mod is. It compiles that tree and writes nothing there.
+func BuildWebhookOf(ctx context.Context, root, name, archive string, variables ...string) error {
 	dir, err := os.MkdirTemp("", "sts-webhook-image")
 	if err != nil {
 		return fmt.Errorf("create directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "sts-webhook")
-	if err := Compile(ctx, ".", binary, variables...); err != nil {
+	if err := compile(ctx, root, ".", binary, variables...); err != nil {
 		return err
 	}
 	image := WebhookImage(binary)
@@ -102,11 +112,15 @@ func Compile(ctx context.Context, program, binary string, variables ...string) e
 	if err != nil {
 		return err
 	}
+	return compile(ctx, root, program, binary, variables...)
+}
+
+func compile(ctx context.Context, root, program, binary string, variables ...string) error {
 	linker := "-s -w"
 	for _, v := range variables {
 		linker += " -X " + v
 	}
-	_, err = goCommand(ctx, root, "build", "-trimpath", "-ldflags", linker, "-o", binary, "./"+program)
+	_, err := goCommand(ctx, root, "build", "-trimpath", "-ldflags", linker, "-o", binary, "./"+program)
 	return err
 }
 

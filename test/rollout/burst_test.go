@@ -57,7 +57,7 @@ func (w *world) testLargeStatefulSet(ctx context.Context, t *testing.T) {
 		}
 	}()
 	begin := time.Now()
-	_, err := w.client.AppsV1().StatefulSets(namespace).Create(ctx, largeStatefulSet(), metav1.CreateOptions{})
+	_, err := w.client.AppsV1().StatefulSets(namespace).Create(ctx, unscheduled("large", burstSize, `{"key": "name", "even": "node1", "odd": "node2"}`), metav1.CreateOptions{})
 	must(t, err)
 	err = until(ctx, 5*time.Minute, func(ctx context.Context) error {
 		pods, err := w.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
@@ -87,17 +87,18 @@ func (w *world) testLargeStatefulSet(ctx context.Context, t *testing.T) {
 	w.rows = append(w.rows, row{fmt.Sprintf("StatefulSet of %d replicas, Parallel, in %.0f s", burstSize, took.Seconds()), fmt.Sprintf("%d of %d", refused, burstSize), "–", "–"})
 }
 
-func largeStatefulSet() *appsv1.StatefulSet {
-	n, labels := int32(burstSize), map[string]string{"set": "large"}
+// unscheduled is an opted-in StatefulSet whose pods are created, all at once, and that no node will take.
+func unscheduled(name string, replicas int32, rule string) *appsv1.StatefulSet {
+	labels := map[string]string{"set": name}
 	return &appsv1.StatefulSet{
-		ObjectMeta: metav1.ObjectMeta{Name: "large"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: appsv1.StatefulSetSpec{
-			Replicas: &n, ServiceName: "large", PodManagementPolicy: appsv1.ParallelPodManagement,
+			Replicas: &replicas, ServiceName: name, PodManagementPolicy: appsv1.ParallelPodManagement,
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{
-					Labels:      map[string]string{"set": "large", webhook.Label: "true"},
-					Annotations: map[string]string{webhook.Annotation: `{"key": "name", "even": "node1", "odd": "node2"}`},
+					Labels:      map[string]string{"set": name, webhook.Label: "true"},
+					Annotations: map[string]string{webhook.Annotation: rule},
 				},
 				Spec: corev1.PodSpec{
 					SchedulingGates: []corev1.PodSchedulingGate{{Name: "rollout.test/never"}},

@@ -2,7 +2,7 @@
 // replicas come and go on a real cluster. The textbook webhook (test/textbook)
 // suffers the same after it, as the control.
 //
-//	TEST_CLUSTER=1 go test -run EndToEnd -v ./test/rollout                 short, under two minutes
+//	TEST_CLUSTER=1 go test -run EndToEnd -v ./test/rollout                 short, about three minutes
 //	TEST_CLUSTER=1 ROLLOUT=full go test -run EndToEnd -v ./test/rollout    everything (make test-rollout)
 //
 // It also shows what the losslessness rests on: that kube-apiserver repeats a call

@@ -182,7 +182,7 @@ func (w *world) play(ctx context.Context, t *testing.T, e event, f *fleet) load.
 	for n := 1; ; n++ {
 		report, stall := w.attempt(ctx, t, f, e)
 		t.Logf("%s: %s %v", f.name, report, report.Causes())
-		if n < attempts && stall > stalled && onlyTimeouts(report) && !e.abrupt {
+		if n < attempts && stall > stalled && report.Lost() > 0 && onlyTimeouts(report.Causes()) && !e.abrupt {
 			t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees", stall.Seconds())
 			continue
 		}
@@ -190,15 +190,30 @@ func (w *world) play(ctx context.Context, t *testing.T, e event, f *fleet) load.
 	}
 }
 
-// onlyTimeouts tells whether something was lost, and all of it to the timeout of
-// the call to the webhook.
-func onlyTimeouts(r load.Report) bool {
-	for cause := range r.Causes() {
+// onlyTimeouts tells whether there are causes, and each is a timeout of the call to the webhook.
+func onlyTimeouts(causes map[string]int) bool {
+	for cause := range causes {
 		if !strings.Contains(cause, "context deadline exceeded") {
 			return false
 		}
 	}
-	return r.Lost() > 0
+	return len(causes) > 0
+}
+
+// startCanary begins to create pods that no webhook sees, 5 a second. What they take is what the cluster itself takes.
+func (w *world) startCanary(ctx context.Context) (*load.Run, error) {
+	return load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
+}
+
+// longest is the longest time that the cluster took to answer.
+func longest(r load.Report) time.Duration {
+	var most time.Duration
+	for _, s := range r.Samples {
+		if s.Outcome != load.Unavailable {
+			most = max(most, s.Latency)
+		}
+	}
+	return most
 }
 
 // attempt is one run. It also returns the longest time that the cluster took for a
@@ -207,7 +222,7 @@ func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, e event) (l
 	t.Helper()
 	must(t, f.scale(ctx, max(e.replicas, replicas)))
 	must(t, f.settle(ctx))
-	canary, err := load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
+	canary, err := w.startCanary(ctx)
 	must(t, err)
 	defer canary.Stop()
 	run, err := f.startLoad(ctx)
@@ -217,11 +232,5 @@ func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, e event) (l
 	must(t, e.happens(ctx, f))
 	must(t, f.settle(ctx)) // what drains is under load to its end
 	must(t, sleep(ctx, time.Second))
-	report, stall := run.Stop(), time.Duration(0)
-	for _, s := range canary.Stop().Samples {
-		if s.Outcome != load.Unavailable {
-			stall = max(stall, s.Latency)
-		}
-	}
-	return report, stall
+	return run.Stop(), longest(canary.Stop())
 }

@@ -40,6 +40,7 @@ func TestEndToEndRollout(t *testing.T) {
 		{"kube-apiserver repeats what was refused with Retry-After", false, (*world).testRetryAfter},
 		{"a burst of the largest bodies", false, (*world).testLargestBodies},
 		{"idle connections at 90 seconds", true, (*world).testIdleTimeout},
+		{"an upgrade and the way back lose nothing", false, (*world).testUpgrade}, // the last one: the version before stays
 	} {
 		if chapter.full && !w.full || !only.MatchString(chapter.name) {
 			continue

@@ -1,0 +1,58 @@
+package rollout
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"maps"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sts-mutating-webhook/internal/rotator"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// keys are digests of what the Secret and the caBundle hold.
+func (w *world) keys(ctx context.Context, t *testing.T) map[string]string {
+	t.Helper()
+	secret, err := w.client.CoreV1().Secrets(webhook.Namespace).Get(ctx, webhook.Secret, metav1.GetOptions{})
+	must(t, err)
+	configuration, err := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, webhook.Configuration, metav1.GetOptions{})
+	must(t, err)
+	data := maps.Clone(secret.Data)
+	data["caBundle"] = configuration.Webhooks[0].ClientConfig.CABundle
+	digests := map[string]string{}
+	for name, value := range data {
+		digests[name] = fmt.Sprintf("%d bytes, SHA-256 %.4x", len(value), sha256.Sum256(value))
+	}
+	return digests
+}
+
+// expectKeys expects that nobody has made new keys, or changed whom kube-apiserver trusts.
+func (w *world) expectKeys(ctx context.Context, t *testing.T, want map[string]string) {
+	t.Helper()
+	if got := w.keys(ctx, t); !maps.Equal(got, want) || got["caBundle"] != got["ca.crt"] {
+		t.Errorf("keys and caBundle: got %v, want them as before, %v", got, want)
+	}
+}
+
+// rotate does what sts-webhook rotate does, and waits until kube-apiserver trusts the new CA.
+func (w *world) rotate(ctx context.Context, t *testing.T) {
+	t.Helper()
+	before := w.keys(ctx, t)
+	c, err := client.New(w.cluster.RESTConfig(), client.Options{})
+	must(t, err)
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	must(t, rotator.Request(limited, c, webhook.Namespace, false, io.Discard))
+	must(t, until(ctx, 10*time.Second, func(ctx context.Context) error {
+		if now := w.keys(ctx, t); now["ca.crt"] == before["ca.crt"] || now["caBundle"] != now["ca.crt"] {
+			return fmt.Errorf("after a rotation: got %v, want a new ca.crt, and the caBundle equal to it; before: %v", now, before)
+		}
+		return nil
+	}))
+}
