@@ -48,7 +48,7 @@ func (c *planCommand) addFlags(g *flagGroups) {
 	f.StringArrayVarP(&c.files, "filename", "f", nil, "file with StatefulSets, YAML or JSON, other kinds are passed over; - is standard input; may be repeated")
 	f.StringVar(&c.diff, "diff", "", "show only the ordinals that move: against the cluster, or with --diff=FILE against a file with the StatefulSets as they are")
 	f.Lookup("diff").NoOptDefVal = diffCluster
-	f.BoolVar(&c.cluster, "cluster", false, "with --filename: ask the cluster which nodes match, and where volumes are bound")
+	f.BoolVar(&c.cluster, "cluster", false, "with --filename: ask the cluster which nodes take the pods, which pods a partition holds back, and where volumes are bound")
 	f.BoolVarP(&c.all, "all-namespaces", "A", false, "with the argument statefulset: those of all namespaces")
 	c.clusterFlags.addFlags(f)
 	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the StatefulSets that name none; empty means default, or that of the kubeconfig's context")
@@ -103,6 +103,11 @@ func (c *planCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	options := plan.Options{ReplaceExisting: c.existing == selectorReplace}
+	if cl != nil {
+		if options.Current, err = heldBack(ctx, cl, manifests.StatefulSets); err != nil {
+			return err
+		}
+	}
 	rows := plan.Rows(manifests.StatefulSets, options)
 	if cl != nil {
 		if err := compareWithCluster(ctx, cl, manifests.StatefulSets, rows); err != nil {

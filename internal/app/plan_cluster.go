@@ -2,13 +2,16 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/spf13/pflag"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -128,9 +131,54 @@ func counterparts(ctx context.Context, cl client.Reader, m *plan.Manifests) (*pl
 	return old, nil
 }
 
+// heldBack returns the pod templates that the cluster's StatefulSets create the pods below their partition from.
+func heldBack(ctx context.Context, cl client.Reader, sets []appsv1.StatefulSet) (map[types.NamespacedName]*corev1.PodTemplateSpec, error) {
+	templates := map[types.NamespacedName]*corev1.PodTemplateSpec{}
+	for i := range sets {
+		if plan.HeldBack(&sets[i]) == 0 {
+			continue
+		}
+		key := client.ObjectKeyFromObject(&sets[i])
+		var live appsv1.StatefulSet // a file need not know the status
+		switch err := cl.Get(ctx, key, &live); {
+		case client.IgnoreNotFound(err) != nil:
+			return nil, fmt.Errorf("get StatefulSet %s: %w", key, err)
+		case err != nil, live.Status.CurrentRevision == "":
+			continue // all pods are still to be created from the newest template
+		}
+		template, err := templateOf(ctx, cl, client.ObjectKey{Namespace: key.Namespace, Name: live.Status.CurrentRevision})
+		if err != nil {
+			return nil, err
+		}
+		templates[key] = template
+	}
+	return templates, nil
+}
+
+// templateOf reads the pod template that a revision of a StatefulSet holds.
+func templateOf(ctx context.Context, cl client.Reader, revision client.ObjectKey) (*corev1.PodTemplateSpec, error) {
+	var r appsv1.ControllerRevision
+	if err := cl.Get(ctx, revision, &r); err != nil {
+		return nil, fmt.Errorf("get ControllerRevision %s: %w", revision, err)
+	}
+	var data struct {
+		Spec struct {
+			Template corev1.PodTemplateSpec `json:"template"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(r.Data.Raw, &data); err != nil {
+		return nil, fmt.Errorf("read ControllerRevision %s: %w", revision, err)
+	}
+	return &data.Spec.Template, nil
+}
+
 // compareWithCluster fills in the nodes of the rows, and what the cluster lacks.
 func compareWithCluster(ctx context.Context, cl client.Reader, sets []appsv1.StatefulSet, rows []plan.Row) error {
-	known := inventory.Inventory{Nodes: cl, Volumes: cl}
+	nodes := &nodeSnapshot{Reader: cl}
+	if err := cl.List(ctx, &nodes.list); err != nil {
+		return fmt.Errorf("list nodes: %w", err)
+	}
+	known := inventory.Inventory{Nodes: nodes, Volumes: cl}
 	for i := range sets {
 		first := slices.IndexFunc(rows, func(r plan.Row) bool { return r.Namespace == sets[i].Namespace && r.StatefulSet == sets[i].Name })
 		if first < 0 {
@@ -145,4 +193,18 @@ func compareWithCluster(ctx context.Context, cl client.Reader, sets []appsv1.Sta
 		}
 	}
 	return nil
+}
+
+// nodeSnapshot lists the same nodes for every StatefulSet.
+type nodeSnapshot struct {
+	client.Reader
+	list corev1.NodeList
+}
+
+func (s *nodeSnapshot) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if nodes, ok := list.(*corev1.NodeList); ok {
+		*nodes = s.list
+		return nil
+	}
+	return s.Reader.List(ctx, list, opts...)
 }

@@ -23,8 +23,8 @@ import (
 type checkOptions struct{ nodes, volumes bool }
 
 func (o *checkOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVar(&o.nodes, "check-nodes", true, "when a StatefulSet is applied, warn of pods that no node matches; without the right to list and watch nodes it waits for it")
-	f.BoolVar(&o.volumes, "check-volumes", false, "and of pods whose volume is bound to a node that does not match; needs --check-nodes, and the right to list and watch persistent volumes and their claims")
+	f.BoolVar(&o.nodes, "check-nodes", true, "when a StatefulSet is applied, warn of pods that no node can take, by its labels and taints; without the right to list and watch nodes it waits for it")
+	f.BoolVar(&o.volumes, "check-volumes", false, "and of pods whose volume is bound to another node; needs --check-nodes, and the right to list and watch persistent volumes and their claims")
 }
 
 func (o *checkOptions) validate() error {
@@ -34,20 +34,18 @@ func (o *checkOptions) validate() error {
 	return nil
 }
 
-// nodeMetadata is the kind that the cache holds of nodes.
-func nodeMetadata() *metav1.PartialObjectMetadata {
-	node := &metav1.PartialObjectMetadata{}
-	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
-	return node
-}
-
 // objects are what is watched, and how little of it is kept.
 func (o *checkOptions) objects() map[client.Object]cache.ByObject {
 	objects := map[client.Object]cache.ByObject{}
 	if o.nodes {
-		objects[nodeMetadata()] = cache.ByObject{Transform: func(obj any) (any, error) {
-			if m, ok := obj.(*metav1.PartialObjectMetadata); ok {
-				m.ObjectMeta = metav1.ObjectMeta{Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion, Labels: m.Labels}
+		// Whole nodes arrive, since taints are not in the metadata; with their status they would be some ten times as large.
+		objects[&corev1.Node{}] = cache.ByObject{Transform: func(obj any) (any, error) {
+			if n, ok := obj.(*corev1.Node); ok {
+				*n = corev1.Node{
+					TypeMeta:   n.TypeMeta,
+					ObjectMeta: metav1.ObjectMeta{Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels},
+					Spec:       corev1.NodeSpec{Taints: n.Spec.Taints, Unschedulable: n.Spec.Unschedulable},
+				}
 			}
 			return obj, nil
 		}}

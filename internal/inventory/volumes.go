@@ -6,7 +6,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -52,8 +51,8 @@ func (i Inventory) pins(ctx context.Context, set *appsv1.StatefulSet, rows []pla
 	return pins, nil
 }
 
-// warn adds a problem if no node that the row selects can reach the volume.
-func (p pin) warn(row *plan.Row, nodes []metav1.PartialObjectMetadata) {
+// warn adds a problem if none of the row's nodes can reach the volume.
+func (p pin) warn(row *plan.Row, nodes []corev1.Node) {
 	if len(row.Nodes) == 0 {
 		return // that is said already, or nothing is known of nodes
 	}
@@ -63,7 +62,7 @@ func (p pin) warn(row *plan.Row, nodes []metav1.PartialObjectMetadata) {
 	}
 	reach := "no node"
 	for i := range nodes {
-		node := &corev1.Node{ObjectMeta: nodes[i].ObjectMeta}
+		node := &nodes[i]
 		if !p.affinity.Match(node) {
 			continue
 		}

@@ -52,7 +52,7 @@ func Diff(before, after []appsv1.StatefulSet, o Options) []Move {
 	moves := []Move{}
 	for i := range after {
 		was, is := old[key{after[i].Namespace, after[i].Name}], &after[i]
-		if was == nil || !optedIn(was) && !optedIn(is) {
+		if was == nil || !optedIn(was, o) && !optedIn(is, o) {
 			continue
 		}
 		problems, pods := planSet(is, o)

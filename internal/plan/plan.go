@@ -11,6 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"sts-mutating-webhook/internal/placement"
 )
@@ -19,10 +20,15 @@ import (
 // error.
 const MaxPods = 100_000
 
-// Options tell how the webhook was started. The zero value is its default.
+// Options tell what a StatefulSet does not say. The zero value is a webhook that was
+// started with its defaults, and StatefulSets that are new.
 type Options struct {
 	// ReplaceExisting is --existing-selector=replace.
 	ReplaceExisting bool
+	// Current are the pod templates of the revisions that StatefulSets of a cluster
+	// are at (status.currentRevision), for those whose partition holds pods back; see
+	// HeldBack.
+	Current map[types.NamespacedName]*corev1.PodTemplateSpec
 }
 
 // Row is a pod of a StatefulSet as it will be created, or, without an ordinal,
@@ -42,9 +48,15 @@ type Row struct {
 	NodeSelector map[string]string                `json:"nodeSelector"`
 	Tolerations  []corev1.Toleration              `json:"tolerations"`
 	Preferred    []corev1.PreferredSchedulingTerm `json:"preferred"`
-	// Nodes are the names of the nodes that match, nil if no cluster was asked.
+	// Nodes are the names of the nodes that the scheduler may choose, whatever room
+	// they have; nil if no cluster was asked.
 	Nodes    []string  `json:"nodes"`
 	Problems []Problem `json:"problems"`
+
+	// Required and NodeName are the template's own required node affinity and
+	// spec.nodeName, for whoever looks for nodes. Required may be nil, NodeName empty.
+	Required *corev1.NodeSelector `json:"-"`
+	NodeName string               `json:"-"`
 }
 
 // Severity tells what follows from a Problem.
@@ -79,7 +91,7 @@ func hasError(problems []Problem) bool {
 func Rows(sets []appsv1.StatefulSet, o Options) []Row {
 	rows := []Row{}
 	for i := range sets {
-		if !optedIn(&sets[i]) {
+		if !optedIn(&sets[i], o) {
 			continue
 		}
 		problems, pods := planSet(&sets[i], o)
@@ -100,17 +112,21 @@ func newRow(set *appsv1.StatefulSet) Row {
 	}
 }
 
-// planSet returns what is wrong with a StatefulSet as a whole, and its pods; none
-// if there is an error. It also takes a StatefulSet that is not opted in.
+// planSet returns what is wrong with a StatefulSet as a whole, and its pods; none of
+// those of a template with an error. It also takes a StatefulSet that is not opted in.
 func planSet(set *appsv1.StatefulSet, o Options) (problems []Problem, pods []Row) {
-	start, replicas, problems := ordinals(set)
-	rules, found := Check(set)
-	problems = append(problems, found...)
-	if hasError(problems) {
+	if _, _, problems = ordinals(set); hasError(problems) {
 		return problems, nil
 	}
-	for i := range replicas {
-		pods = append(pods, planPod(set, rules, start+i, o))
+	for _, part := range byRevision(set, o) {
+		rules, found := part.check()
+		problems = append(problems, found...)
+		if hasError(found) {
+			continue
+		}
+		for ordinal := part.first; ordinal < part.end; ordinal++ {
+			pods = append(pods, planPod(part.set, rules, int32(ordinal), o))
+		}
 	}
 	return problems, pods
 }
@@ -147,8 +163,8 @@ func ordinals(set *appsv1.StatefulSet) (start, replicas int32, problems []Proble
 func planPod(set *appsv1.StatefulSet, rules placement.Rules, ordinal int32, o Options) Row {
 	row := newRow(set)
 	row.Ordinal, row.Pod = &ordinal, fmt.Sprintf("%s-%d", set.Name, ordinal)
-	if problem := placement.NameProblem(row.Pod); problem != "" && len(rules) > 0 {
-		row.Problems = append(row.Problems, Problem{Error, "metadata.name", fmt.Sprintf("the pod's name %q is invalid: %s", row.Pod, problem)})
+	if problem := podNameProblem(row.Pod); problem != "" && len(rules) > 0 {
+		row.Problems = append(row.Problems, Problem{Error, nameField, fmt.Sprintf("the pod's name %q is invalid: %s", row.Pod, problem)})
 		return row
 	}
 	assignments, err := rules.Assign(nil, ordinal)
@@ -161,8 +177,10 @@ func planPod(set *appsv1.StatefulSet, rules placement.Rules, ordinal int32, o Op
 	placement.Apply(spec, assignments, o.ReplaceExisting)
 	maps.Copy(row.NodeSelector, spec.NodeSelector)
 	row.Tolerations = append(row.Tolerations, spec.Tolerations...)
+	row.NodeName = spec.NodeName
 	if spec.Affinity != nil && spec.Affinity.NodeAffinity != nil {
 		row.Preferred = append(row.Preferred, spec.Affinity.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution...)
+		row.Required = spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 	}
 	return row
 }

@@ -152,6 +152,15 @@ func TestLabelAndAnnotationBelongTogether(t *testing.T) {
 			`web | warning at spec.template.metadata.labels[ab-build-different]: the annotation custom-node-selector has no effect without the label; add ab-build-different: "true"`, "web-0 <none>"}},
 		"a label of another value is none": {func(s *appsv1.StatefulSet) { s.Spec.Template.Labels["ab-build-different"] = "True" }, []string{
 			`web | warning at spec.template.metadata.labels[ab-build-different]: it is "True", so the annotation custom-node-selector has no effect; write "true"`, "web-0 <none>"}},
+		"a namespace whose pods are not sent is warned of": {func(s *appsv1.StatefulSet) { s.Namespace = "kube-system" }, []string{
+			"web | warning at metadata.namespace: the webhook is not asked about pods in kube-system, so the annotation custom-node-selector has no effect; use another namespace", "web-0 <none>"}},
+		"so is a name with little room for a revision": {func(s *appsv1.StatefulSet) { s.Name = strings.Repeat("w", 53) }, []string{
+			"web | warning at metadata.name: it has 53 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52",
+			strings.Repeat("w", 53) + "-0 zone=a"}},
+		"the longest name without a warning": {func(s *appsv1.StatefulSet) { s.Name = strings.Repeat("w", 52) }, []string{strings.Repeat("w", 52) + "-0 zone=a"}},
+		"a name that is too long for a pod's label": {func(s *appsv1.StatefulSet) { s.Name = strings.Repeat("w", 62) }, []string{
+			"web | warning at metadata.name: it has 62 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52",
+			strings.Repeat("w", 62) + `-0 <none> | error at metadata.name: the pod's name "` + strings.Repeat("w", 62) + `-0" is invalid: it has 64 bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have 63; use a shorter name`}},
 		"a name that no pod can have is an error": {func(s *appsv1.StatefulSet) { s.Name = "web_" }, []string{
 			`web_-0 <none> | error at metadata.name: the pod's name "web_-0" is invalid: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},
 	} {

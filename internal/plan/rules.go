@@ -3,9 +3,11 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"sts-mutating-webhook/internal/placement"
 )
@@ -18,13 +20,20 @@ const (
 	selectorField   = "spec.template.spec.nodeSelector"
 	claimsField     = "spec.volumeClaimTemplates"
 	volumesField    = "spec.template.spec.volumes"
+	nameField       = "metadata.name"
+	namespaceField  = "metadata.namespace"
 )
 
+// notSent are the namespaces whose pods the webhook is not asked about, as manifests/50-webhook.yaml has them.
+var notSent = []string{"kube-system", "custom-system"}
+
 // optedIn tells whether there is something to plan, or to warn of.
-func optedIn(set *appsv1.StatefulSet) bool {
-	template := &set.Spec.Template
-	_, annotated := template.Annotations[placement.Annotation]
-	return annotated || template.Labels[placement.Label] == placement.LabelValue
+func optedIn(set *appsv1.StatefulSet, o Options) bool {
+	return slices.ContainsFunc(byRevision(set, o), func(p part) bool {
+		template := &p.set.Spec.Template
+		_, annotated := template.Annotations[placement.Annotation]
+		return annotated || template.Labels[placement.Label] == placement.LabelValue
+	})
 }
 
 // Check returns the rules of a StatefulSet and what is wrong with its template. There
@@ -40,6 +49,8 @@ func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 		return nil, []Problem{{Warning, labelField, fmt.Sprintf("the annotation %s has no effect without the label; add %s: %q", placement.Annotation, placement.Label, placement.LabelValue)}}
 	case label != placement.LabelValue:
 		return nil, []Problem{{Warning, labelField, fmt.Sprintf("it is %q, so the annotation %s has no effect; write %q", label, placement.Annotation, placement.LabelValue)}}
+	case slices.Contains(notSent, set.Namespace):
+		return nil, []Problem{{Warning, namespaceField, fmt.Sprintf("the webhook is not asked about pods in %s, so the annotation %s has no effect; use another namespace", set.Namespace, placement.Annotation)}}
 	case !annotated:
 		return nil, []Problem{{Error, annotationField, fmt.Sprintf("it is missing, so every pod will be refused; write %s, or remove the label %s", placement.Example, placement.Label)}}
 	}
@@ -47,7 +58,7 @@ func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 	if err != nil {
 		return nil, []Problem{ruleProblem(err)}
 	}
-	return rules, claimProblems(set, rules)
+	return rules, append(nameProblems(set), claimProblems(set, rules)...)
 }
 
 // ruleProblem explains an error of package placement.
@@ -84,4 +95,29 @@ func claimProblems(set *appsv1.StatefulSet, rules placement.Rules) []Problem {
 	return []Problem{{Warning, field, fmt.Sprintf(
 		"the pods mount a claim, and %s is only preferred (ScheduleAnyway): a pod that falls back to another node may bind its volume there for good; use DoNotSchedule",
 		strings.Join(keys, ", "))}}
+}
+
+// maxSetName is the longest name, in bytes, that is certain to leave room for a revision in a label of the pods: a dash and up to
+// ten digits follow.
+const maxSetName = validation.LabelValueMaxLength - 11
+
+// nameProblems warns of a name whose pods may be refused by the API server, depending on the revision.
+func nameProblems(set *appsv1.StatefulSet) []Problem {
+	if len(set.Name) <= maxSetName {
+		return nil
+	}
+	return []Problem{{Warning, nameField, fmt.Sprintf(
+		"it has %d bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have %d; use a name of at most %d",
+		len(set.Name), validation.LabelValueMaxLength, maxSetName)}}
+}
+
+// podNameProblem says why a StatefulSet can have no pod of this name, "" if it can.
+func podNameProblem(name string) string {
+	if problem := placement.NameProblem(name); problem != "" {
+		return problem
+	}
+	if len(name) > validation.LabelValueMaxLength {
+		return fmt.Sprintf("it has %d bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have %d; use a shorter name", len(name), validation.LabelValueMaxLength)
+	}
+	return ""
 }

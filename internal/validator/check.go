@@ -56,7 +56,7 @@ func check(set, old *appsv1.StatefulSet, s Settings) (f findings) {
 		return f
 	}
 	if old != nil {
-		for _, p := range movesOf(plan.Diff([]appsv1.StatefulSet{*old}, []appsv1.StatefulSet{*set}, s.Options)) {
+		for _, p := range movesOf(set, plan.Diff([]appsv1.StatefulSet{*old}, []appsv1.StatefulSet{*set}, s.Options)) {
 			add(p)
 		}
 	}
@@ -81,7 +81,9 @@ func slim(set *appsv1.StatefulSet) *appsv1.StatefulSet {
 	}
 	s := *set
 	spec := &s.Spec.Template.Spec
-	s.Spec.Template.Spec = corev1.PodSpec{NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations, Affinity: spec.Affinity, Volumes: spec.Volumes}
+	s.Spec.Template.Spec = corev1.PodSpec{
+		NodeName: spec.NodeName, NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations, Affinity: spec.Affinity, Volumes: spec.Volumes,
+	}
 	limit := int32(maxOrdinals)
 	if size := s.Spec.Template.Spec.Size(); size > 0 {
 		limit = int32(max(1, min(maxOrdinals, maxBytes/size)))
@@ -92,8 +94,9 @@ func slim(set *appsv1.StatefulSet) *appsv1.StatefulSet {
 	return &s
 }
 
-// movesOf warns of ordinals whose nodes are chosen differently from now on.
-func movesOf(moves []plan.Move) []plan.Problem {
+// movesOf warns of ordinals whose nodes are chosen differently from now on. Those that a partition holds back are among them: when
+// it is lowered, the pod template does not change, and nobody would be warned.
+func movesOf(set *appsv1.StatefulSet, moves []plan.Move) []plan.Problem {
 	var moved []int32
 	for _, m := range moves {
 		if m.Change == plan.Moved {
@@ -103,8 +106,16 @@ func movesOf(moves []plan.Move) []plan.Problem {
 	if moved == nil {
 		return nil
 	}
+	first := int64(0)
+	if set.Spec.Ordinals != nil {
+		first = int64(set.Spec.Ordinals.Start)
+	}
+	held := ""
+	if border := first + int64(plan.HeldBack(set)); int64(moved[0]) < border {
+		held = fmt.Sprintf(", those below %d once the partition is lowered", border)
+	}
 	return []plan.Problem{{Severity: plan.Warning, Field: annotationField, Message: fmt.Sprintf(
-		"ordinals %s move to other nodes when their pods are next created; \"sts-webhook plan --diff\" says where", plan.IndexSet(moved))}}
+		"ordinals %s move to other nodes when their pods are next created%s; \"sts-webhook plan --diff\" says where", plan.IndexSet(moved), held)}}
 }
 
 func (f findings) result() string {
