@@ -1,6 +1,7 @@
 # Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
-# bench and test-rollout write their tables into; empty is none).
+# bench and test-rollout write their tables into; empty is none), SETS and SEED (of
+# test-plan; seed 0 is a new one).
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
@@ -8,6 +9,8 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
+SETS ?= 2000
+SEED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help
@@ -62,6 +65,10 @@ test-cluster: ## run the tests on real clusters (root)
 .PHONY: test-chaos
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
 	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos
+
+.PHONY: test-plan
+test-plan: ## compare plan with what becomes of SETS random StatefulSets on a real control plane (root)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 60m -v -run EndToEnd ./test/plan -sets=$(SETS) -seed=$(SEED)
 
 .PHONY: test-rollout
 test-rollout: ## restart, kill and drain replicas under load on a real cluster and count refused pods (root)

@@ -1,0 +1,119 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// replace changes StatefulSets, and deletes all their pods once the controller knows the new template. So each comes back as its
+// revision has it, however far a rollout would have come.
+func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
+	for _, set := range changed {
+		s.eventually(t, 30*time.Second, func(ctx context.Context) error { // the controller writes the status meanwhile
+			live, err := s.Client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			live.Spec.Template, live.Spec.UpdateStrategy = set.Spec.Template, set.Spec.UpdateStrategy
+			_, err = s.Client.AppsV1().StatefulSets(set.Namespace).Update(ctx, live, metav1.UpdateOptions{})
+			return err
+		})
+	}
+	var old []corev1.Pod
+	for _, set := range changed {
+		old = append(old, s.deletePods(t, set)...)
+	}
+	for _, pod := range old {
+		s.eventually(t, 30*time.Second, func(context.Context) error {
+			if found, exists, _ := s.pods.GetByKey(pod.Namespace + "/" + pod.Name); exists && found.(*corev1.Pod).UID == pod.UID {
+				return fmt.Errorf("pod %s is still there", pod.Name)
+			}
+			return nil
+		})
+	}
+}
+
+// deletePods deletes the pods of a StatefulSet, and the events about refused ones, which say nothing of the new template. It
+// returns the pods.
+func (s *suite) deletePods(t *testing.T, set *appsv1.StatefulSet) []corev1.Pod {
+	var live *appsv1.StatefulSet
+	s.eventually(t, 30*time.Second, func(ctx context.Context) (err error) {
+		live, err = s.Client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
+		if err == nil && live.Status.ObservedGeneration < live.Generation {
+			err = fmt.Errorf("the controller has not seen the new template of %s", set.Name)
+		}
+		return err
+	})
+	events := metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.uid=" + string(live.UID)}
+	refusals, err := s.Client.CoreV1().Events(set.Namespace).List(s.ctx, events)
+	must(t, err)
+	must(t, s.Client.CoreV1().Events(set.Namespace).DeleteCollection(s.ctx, metav1.DeleteOptions{}, events))
+	for i := range refusals.Items {
+		s.eventually(t, 30*time.Second, func(context.Context) error {
+			event := &refusals.Items[i]
+			if found, exists, _ := s.events.GetByKey(event.Namespace + "/" + event.Name); exists && found.(*corev1.Event).UID == event.UID {
+				return fmt.Errorf("event %s is still there", event.Name)
+			}
+			return nil
+		})
+	}
+	selector := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(set.Spec.Selector)}
+	pods, err := s.Client.CoreV1().Pods(set.Namespace).List(s.ctx, selector)
+	must(t, err)
+	must(t, s.Client.CoreV1().Pods(set.Namespace).DeleteCollection(s.ctx, *metav1.NewDeleteOptions(0), selector))
+	return pods.Items
+}
+
+// bindClaims makes the claims that the pods will find, each bound to a volume that only the nodes of one zone reach.
+func (s *suite) bindClaims(t *testing.T, sets []*appsv1.StatefulSet) {
+	for _, set := range sets {
+		for i := range *set.Spec.Replicas {
+			if len(set.Spec.VolumeClaimTemplates) > 0 {
+				ordinal := i
+				if set.Spec.Ordinals != nil {
+					ordinal += set.Spec.Ordinals.Start
+				}
+				s.bindClaim(t, set.Namespace, fmt.Sprintf("data-%s-%d", set.Name, ordinal))
+			}
+		}
+	}
+}
+
+func (s *suite) bindClaim(t *testing.T, namespace, name string) {
+	hash := fnv.New32()
+	fmt.Fprint(hash, name) // the same zone in every run
+	zones := labelValues["zone"]
+	claim := claimTemplate()
+	claim.Name, claim.Spec.VolumeName = name, namespace+"-"+name
+	volume := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: claim.Spec.VolumeName},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: claim.Spec.Resources.Requests, AccessModes: claim.Spec.AccessModes, StorageClassName: storageClass,
+			ClaimRef:               &corev1.ObjectReference{Namespace: namespace, Name: name},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: "/tmp"}},
+			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchExpressions: []corev1.NodeSelectorRequirement{{
+					Key: "zone", Operator: corev1.NodeSelectorOpIn, Values: []string{zones[int(hash.Sum32())%len(zones)]},
+				}},
+			}}}},
+		},
+	}
+	_, err := s.Client.CoreV1().PersistentVolumes().Create(s.ctx, volume, metav1.CreateOptions{})
+	must(t, err)
+	_, err = s.Client.CoreV1().PersistentVolumeClaims(namespace).Create(s.ctx, &claim, metav1.CreateOptions{})
+	must(t, err)
+	s.eventually(t, 30*time.Second, func(ctx context.Context) error {
+		found, err := s.Client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err == nil && found.Status.Phase != corev1.ClaimBound {
+			err = fmt.Errorf("claim %s is %s", name, found.Status.Phase)
+		}
+		return err
+	})
+}

@@ -1,0 +1,248 @@
+package plan
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/yaml"
+
+	"sts-mutating-webhook/internal/plan"
+)
+
+var (
+	seed  = flag.Uint64("seed", 0, "seed of nodes and StatefulSets; 0 is a new one, which is printed")
+	count = flag.Int("sets", 200, "number of random StatefulSets")
+	only  = flag.Int("only", -1, "number of the only StatefulSet to try; -1 is all")
+)
+
+const (
+	// batch is how many StatefulSets are there at once.
+	batch = 100
+	// settleTime bounds the wait for the pods of a batch, which takes some ten seconds.
+	settleTime = 90 * time.Second
+	// maxReported bounds the StatefulSets that are printed in full.
+	maxReported = 5
+)
+
+// outcomes are what the pods of a run of at least a hundred StatefulSets must have met.
+var outcomes = []string{
+	"pods on a node", "pods Pending", "pods Pending for taints", "pods Pending for the template's affinity", "pods Pending for their volume",
+	"pods refused", "pods refused for their name", "StatefulSets blocked by a Pending pod", "pods of a new revision", "pods held back by a partition",
+}
+
+func TestEndToEndPlan(t *testing.T) {
+	if os.Getenv("TEST_CLUSTER") == "" {
+		t.Skip("NOT RUN: the test brings up a real cluster; set TEST_CLUSTER=1 (make test-plan) and be root")
+	}
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	t.Logf("seed %d: replay with -seed=%d -sets=%d", *seed, *seed, *count)
+	s := setUp(t, 5*time.Minute+time.Duration(*count)*time.Second)
+	s.startNodes(t, rand.New(rand.NewPCG(*seed, 0)))
+	s.watch(t)
+	var samples []*sample
+	for i := range *count {
+		if *only < 0 || *only == i {
+			samples = append(samples, generate(*seed, i))
+		}
+	}
+	if *only < 0 {
+		s.testChecks(t, samples[:min(len(samples), batch)])
+	}
+	for some := range slices.Chunk(samples, batch) {
+		begin := time.Now()
+		s.try(t, some)
+		t.Logf("%d StatefulSets compared in %.1f s", len(some), time.Since(begin).Seconds())
+	}
+	s.report(t, len(samples))
+}
+
+// try compares plan with what becomes of some samples, as they are created and as they are changed.
+func (s *suite) try(t *testing.T, samples []*sample) {
+	namespace := s.namespace(t)
+	var sets, changed []*appsv1.StatefulSet
+	byKey := map[key]*sample{}
+	for _, sample := range samples {
+		for class := range sample.classes {
+			s.covered[class]++
+		}
+		if sample.set.Namespace == "" {
+			sample.set.Namespace = namespace
+		}
+		sets = append(sets, sample.set)
+		byKey[keyOf(sample.set)] = sample
+		if sample.next != nil {
+			sample.next.Namespace = sample.set.Namespace
+			changed = append(changed, sample.next)
+		}
+	}
+	s.bindClaims(t, sets)
+	planned := s.planFile(t, sets)
+	for _, set := range sets {
+		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Create(s.ctx, set, metav1.CreateOptions{})
+		must(t, err)
+	}
+	s.settle(t, byKey, sets, planned)
+	s.sameLive(t, namespace, sets, planned)
+
+	planned = s.planFile(t, changed)
+	s.replace(t, changed)
+	s.settle(t, byKey, changed, planned)
+	s.sameLive(t, namespace, changed, planned)
+	must(t, s.Client.CoreV1().Namespaces().Delete(s.ctx, namespace, metav1.DeleteOptions{}))
+	for _, set := range sets {
+		if set.Namespace != namespace {
+			must(t, s.Client.AppsV1().StatefulSets(set.Namespace).Delete(s.ctx, set.Name, metav1.DeleteOptions{}))
+		}
+	}
+}
+
+// namespace makes a namespace in which pods can be created.
+func (s *suite) namespace(t *testing.T) string {
+	made, err := s.Client.CoreV1().Namespaces().Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "plan-"}}, metav1.CreateOptions{})
+	must(t, err)
+	s.eventually(t, 30*time.Second, func(ctx context.Context) error {
+		_, err := s.Client.CoreV1().ServiceAccounts(made.Name).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+	return made.Name
+}
+
+// settle waits until nothing more becomes of the pods, and compares each with its plan.
+func (s *suite) settle(t *testing.T, byKey map[key]*sample, sets []*appsv1.StatefulSet, planned plans) {
+	waiting := map[key]string{}
+	for _, set := range sets {
+		waiting[keyOf(set)] = "not looked at"
+	}
+	look := func(ctx context.Context) (bool, error) {
+		for _, set := range sets {
+			if _, still := waiting[keyOf(set)]; !still {
+				continue
+			}
+			live, err := s.Client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
+			if err != nil {
+				return false, err
+			}
+			o := s.observe(live)
+			if live.Status.ObservedGeneration < live.Generation {
+				o.unsettled = "the controller has not seen it"
+			}
+			if waiting[keyOf(set)] = o.unsettled; o.unsettled == "" {
+				delete(waiting, keyOf(set))
+				s.compare(t, byKey[keyOf(set)], live, o, planned[keyOf(set)])
+			}
+		}
+		return len(waiting) == 0, nil
+	}
+	if err := wait.PollUntilContextTimeout(s.ctx, 500*time.Millisecond, settleTime, true, look); err != nil {
+		for k, why := range waiting {
+			t.Errorf("after %v the pods of StatefulSet %d (%s) are still not what they will be: %s\nplan: %s", settleTime, byKey[k].index, k.name, why, text(planned[k]))
+		}
+		if len(waiting) == 0 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// compare counts what became of a StatefulSet, and fails the test if that is not what was planned.
+func (s *suite) compare(t *testing.T, sample *sample, set *appsv1.StatefulSet, o observation, rows []plan.Row) {
+	if o.blocked {
+		s.covered["StatefulSets blocked by a Pending pod"]++
+	}
+	for _, one := range o.outcomes {
+		s.count(set, one, rows)
+		for _, difference := range compare(rows, one) {
+			s.failed[sample.index] = true
+			if len(s.failed) > maxReported {
+				t.Errorf("StatefulSet %d, ordinal %d: %s", sample.index, one.ordinal, difference)
+				continue
+			}
+			set.ManagedFields = nil
+			t.Errorf("StatefulSet %d, ordinal %d: %s\nreplay: -seed=%d -only=%d\n--- the StatefulSet\n%s--- plan\n%s--- the pod\n%s",
+				sample.index, one.ordinal, difference, *seed, sample.index, text(set), text(rows), text(one.pod))
+		}
+	}
+}
+
+// count notes what an outcome covers.
+func (s *suite) count(set *appsv1.StatefulSet, o outcome, rows []plan.Row) {
+	row, _ := find(rows, o.ordinal)
+	switch {
+	case o.pod == nil && strings.Contains(o.refusal, "denied the request"):
+		s.covered["pods refused"]++
+		return
+	case o.pod == nil:
+		s.covered["pods refused for their name"]++
+		return
+	case o.pod.Spec.NodeName != "":
+		s.covered["pods on a node"]++
+	default:
+		s.covered["pods Pending"]++
+		for field, class := range map[string]string{
+			"spec.template.spec.tolerations": "pods Pending for taints", "spec.template.spec.affinity.nodeAffinity": "pods Pending for the template's affinity",
+			claimsField: "pods Pending for their volume",
+		} {
+			if row != nil && slices.ContainsFunc(row.Problems, func(p plan.Problem) bool { return p.Field == field }) {
+				s.covered[class]++
+			}
+		}
+	}
+	if set.Status.CurrentRevision != set.Status.UpdateRevision {
+		class := "pods of a new revision"
+		if o.pod.Labels[appsv1.ControllerRevisionHashLabelKey] == set.Status.CurrentRevision {
+			class = "pods held back by a partition"
+		}
+		s.covered[class]++
+	}
+}
+
+// sameLive checks that plan says the same of the StatefulSets as they are in the cluster.
+func (s *suite) sameLive(t *testing.T, namespace string, sets []*appsv1.StatefulSet, planned plans) {
+	live := s.planLive(t, namespace, sets)
+	for _, set := range sets {
+		if set.Namespace != namespace {
+			continue
+		}
+		if diff := cmp.Diff(planned[keyOf(set)], live[keyOf(set)]); diff != "" {
+			t.Errorf("StatefulSet %s: plan of the file and of the cluster differ (-file +cluster):\n%s", set.Name, diff)
+		}
+	}
+}
+
+// report prints what was covered, and fails if something never was.
+func (s *suite) report(t *testing.T, samples int) {
+	var lines []string
+	for _, what := range slices.Sorted(maps.Keys(s.covered)) {
+		lines = append(lines, fmt.Sprintf("%6d %s", s.covered[what], what))
+	}
+	t.Logf("seed %d, %d StatefulSets, %d of them wrong; covered:\n%s", *seed, samples, len(s.failed), strings.Join(lines, "\n"))
+	for _, what := range slices.Concat(classes, outcomes) {
+		if s.covered[what] == 0 && samples >= 100 {
+			t.Errorf("nothing covers: %s", what)
+		}
+	}
+}
+
+// text writes an object as YAML.
+func text(object any) string {
+	content, err := yaml.Marshal(object)
+	if err != nil {
+		content, _ = json.Marshal(object)
+	}
+	return string(content)
+}
