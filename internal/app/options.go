@@ -47,9 +47,8 @@ type serveOptions struct {
 	metricsAddress string
 	verbosity      int
 
-	existingSelector   string
-	defaultStatefulSet string
-	events             bool
+	decisionFlags
+	events bool
 
 	policy      rotator.Policy
 	clockOffset time.Duration
@@ -114,14 +113,6 @@ func (o *serveOptions) validate() error {
 	if o.verbosity < 0 || o.verbosity > 10 {
 		bad("--v=%d: must be from 0 to 10", o.verbosity)
 	}
-	if o.existingSelector != selectorMerge && o.existingSelector != selectorReplace {
-		bad("--existing-selector=%s: must be %s or %s", o.existingSelector, selectorMerge, selectorReplace)
-	}
-	if o.defaultStatefulSet != "" {
-		if msgs := validation.IsDNS1123Subdomain(o.defaultStatefulSet); len(msgs) > 0 {
-			bad("--default-statefulset=%s: %s", o.defaultStatefulSet, msgs[0])
-		}
-	}
 	if err := o.policy.Validate(); err != nil {
 		errs = append(errs, err)
 	}
@@ -140,7 +131,7 @@ func (o *serveOptions) validate() error {
 	if limit := server.DefaultMaxBodyBytes * 4 / 3; o.bodyBudget < limit {
 		bad("--body-budget=%d: must be at least %d, so that three quarters of it hold the largest body", o.bodyBudget, limit)
 	}
-	for _, err := range []error{o.checks.validate(), o.alerts.validate()} {
+	for _, err := range []error{o.decisionFlags.validate(), o.checks.validate(), o.alerts.validate()} {
 		if err != nil {
 			errs = append(errs, err)
 		}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sts-mutating-webhook/internal/plan"
@@ -19,15 +18,14 @@ import (
 
 // planCommand is the command that shows where pods would go.
 type planCommand struct {
-	files     []string
-	diff      string
-	namespace string
-	output    string
-	existing  string
-	// cluster asks a cluster for nodes and volumes; live takes the StatefulSets from it, too, those of names or all.
-	cluster, live, all bool
-	names              []string
+	files []string
+	diff  string
+	// cluster asks a cluster for nodes and volumes; live takes the StatefulSets from it, too.
+	cluster, live bool
+	liveSets
 	clusterFlags
+	outputFlag
+	decisionFlags
 
 	stdin io.Reader
 	// dial replaces connect in tests.
@@ -49,17 +47,15 @@ func (c *planCommand) addFlags(g *flagGroups) {
 	f.StringVar(&c.diff, "diff", "", "show only the ordinals that move: against the cluster, or with --diff=FILE against a file with the StatefulSets as they are")
 	f.Lookup("diff").NoOptDefVal = diffCluster
 	f.BoolVar(&c.cluster, "cluster", false, "with --filename: ask the cluster which nodes take the pods, which pods a partition holds back, and where volumes are bound")
-	f.BoolVarP(&c.all, "all-namespaces", "A", false, "with the argument statefulset: those of all namespaces")
+	c.addAll(f, "with the argument statefulset: those of all namespaces")
 	c.clusterFlags.addFlags(f)
-	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the StatefulSets that name none; empty means default, or that of the kubeconfig's context")
-	f.StringVarP(&c.output, "output", "o", "table", "output format: "+strings.Join(plan.Formats, ", "))
-	f.StringVar(&c.existing, "existing-selector", selectorMerge, "what the webhook was started with: merge or replace")
+	c.addNamespace(f, "namespace of the StatefulSets that name none; empty means default, or that of the kubeconfig's context")
+	c.outputFlag.addFlags(f)
+	c.addExistingSelector(f)
 }
 
 func (c *planCommand) validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	errs = append(errs, c.validateLive()...)
+	errs := append(c.validateLive(), c.liveSets.validate(), c.decisionFlags.validate(), c.outputFlag.validate())
 	stdin := 0
 	for _, file := range slices.Concat(c.files, []string{c.diff}) {
 		if file == "-" {
@@ -67,16 +63,7 @@ func (c *planCommand) validate() error {
 		}
 	}
 	if stdin > 1 {
-		bad("--filename=-: standard input can be read only once")
-	}
-	if msgs := validation.IsDNS1123Label(c.namespace); c.namespace != "" && len(msgs) > 0 {
-		bad("--namespace=%s: %s", c.namespace, msgs[0])
-	}
-	if !slices.Contains(plan.Formats, c.output) {
-		bad("--output=%s: must be one of %s", c.output, strings.Join(plan.Formats, ", "))
-	}
-	if c.existing != selectorMerge && c.existing != selectorReplace {
-		bad("--existing-selector=%s: must be %s or %s", c.existing, selectorMerge, selectorReplace)
+		errs = append(errs, errors.New("--filename=-: standard input can be read only once"))
 	}
 	return errors.Join(errs...)
 }
@@ -95,14 +82,14 @@ func (c *planCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
 		c.namespace = cmp.Or(c.namespace, namespace)
 	}
 	c.namespace = cmp.Or(c.namespace, "default")
-	manifests, err := c.read(c.files)
+	manifests, err := c.readFiles(c.files)
 	if c.live {
 		manifests, err = c.fromCluster(ctx, cl)
 	}
 	if err != nil {
 		return err
 	}
-	options := plan.Options{ReplaceExisting: c.existing == selectorReplace}
+	options := plan.Options{ReplaceExisting: c.replaces()}
 	if cl != nil {
 		if options.Current, err = heldBack(ctx, cl, manifests.StatefulSets); err != nil {
 			return err
@@ -138,7 +125,7 @@ func (c *planCommand) printDiff(ctx context.Context, stdout, stderr io.Writer, c
 	if c.diff == diffCluster {
 		before, err = counterparts(ctx, cl, after)
 	} else {
-		before, err = c.read([]string{c.diff})
+		before, err = c.readFiles([]string{c.diff})
 	}
 	if err != nil {
 		return err
@@ -178,8 +165,8 @@ func (c *planCommand) problems(w io.Writer, rows []plan.Row) error {
 	return nil
 }
 
-// read reads files, of which one may be standard input.
-func (c *planCommand) read(files []string) (*plan.Manifests, error) {
+// readFiles reads files, of which one may be standard input.
+func (c *planCommand) readFiles(files []string) (*plan.Manifests, error) {
 	m := &plan.Manifests{}
 	for _, name := range files {
 		if err := c.readOne(m, name); err != nil {

@@ -59,16 +59,13 @@ func (c *clusterFlags) connect() (client.Client, string, error) {
 	return cl, namespace, nil
 }
 
-// takeArguments reads "statefulset", and names of StatefulSets.
+// takeArguments reads what of the cluster is to be planned.
 func (c *planCommand) takeArguments(args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if !slices.Contains([]string{"statefulset", "statefulsets", "sts"}, args[0]) {
-		return fmt.Errorf("unexpected argument %s: want statefulset, and perhaps names", quoteArgument(args[0]))
-	}
-	c.live, c.names = true, args[1:]
-	return nil
+	c.live = true
+	return c.take(args)
 }
 
 // validateLive reports what does not go together.
@@ -78,9 +75,6 @@ func (c *planCommand) validateLive() (errs []error) {
 	}
 	if c.live && c.diff != "" {
 		errs = append(errs, fmt.Errorf("--diff=%s: needs --filename", c.diff))
-	}
-	if c.all && len(c.names) > 0 {
-		errs = append(errs, errors.New("--all-namespaces=true: goes with no name"))
 	}
 	if c.all && !c.live {
 		errs = append(errs, errors.New("--all-namespaces=true: needs the argument statefulset"))
@@ -93,26 +87,8 @@ func (c *planCommand) connected() bool { return c.live || c.cluster || c.diff ==
 
 // fromCluster reads the StatefulSets that the arguments name.
 func (c *planCommand) fromCluster(ctx context.Context, cl client.Reader) (*plan.Manifests, error) {
-	m := &plan.Manifests{}
-	if len(c.names) == 0 {
-		list, in := &appsv1.StatefulSetList{}, client.InNamespace(c.namespace)
-		if c.all {
-			in = client.InNamespace("")
-		}
-		if err := cl.List(ctx, list, in); err != nil {
-			return nil, fmt.Errorf("list StatefulSets: %w", err)
-		}
-		m.StatefulSets = list.Items
-		return m, nil
-	}
-	for _, name := range c.names {
-		var set appsv1.StatefulSet
-		if err := cl.Get(ctx, client.ObjectKey{Namespace: c.namespace, Name: name}, &set); err != nil {
-			return nil, fmt.Errorf("get StatefulSet %s/%s: %w", c.namespace, name, err)
-		}
-		m.StatefulSets = append(m.StatefulSets, set)
-	}
-	return m, nil
+	sets, err := c.read(ctx, cl)
+	return &plan.Manifests{StatefulSets: sets}, err
 }
 
 // counterparts reads the StatefulSets of the cluster that have the names of those in m; ones that do not exist yet are left out.

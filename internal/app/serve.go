@@ -131,13 +131,13 @@ func (c *serve) newRecorder(log logr.Logger) (*recorder.Recorder, error) {
 
 func (c *serve) newServer(p *process, events events, log logr.Logger, lines io.Writer) (*server.Server, error) {
 	pods := mutator.NewHandler(mutator.Settings{
-		DefaultStatefulSet: c.defaultStatefulSet, ReplaceExisting: c.existingSelector == selectorReplace,
+		DefaultStatefulSet: c.defaultStatefulSet, ReplaceExisting: c.replaces(),
 	}, events, lines, log, metrics.Registry)
 	o := c.serverOptions()
 	o.GetCertificate, o.Ready = p.rotator.GetCertificate, p.rotator.Ready
 	p.cluster.log = log.WithName("cluster")
 	statefulSets := validator.NewHandler(validator.Settings{
-		Options: plan.Options{ReplaceExisting: c.existingSelector == selectorReplace}, Cluster: &p.cluster,
+		Options: plan.Options{ReplaceExisting: c.replaces()}, Cluster: &p.cluster,
 	}, log, metrics.Registry)
 	o.Handlers = map[string]server.Handler{"/mutate": pods.Handle, "/validate": statefulSets.Handle}
 	o.Log, o.Registerer = log.WithName("server"), metrics.Registry

@@ -40,7 +40,7 @@ func (i Inventory) Fill(ctx context.Context, set *appsv1.StatefulSet, rows []pla
 		}
 	}
 	if i.Nodes != nil {
-		fillNodes(rows, nodes.Items)
+		FillNodes(rows, nodes.Items)
 	}
 	for _, p := range pins {
 		p.warn(&rows[p.row], nodes.Items)

@@ -23,8 +23,8 @@ const (
 	nodeNameField    = "spec.template.spec.nodeName"
 )
 
-// fillNodes sets the nodes of each row. Rows that ask for the same, of which there are many, share a list.
-func fillNodes(rows []plan.Row, nodes []corev1.Node) {
+// FillNodes sets the nodes of each row that will be a pod, and adds a warning if there are none. Rows that ask for the same, of which there are many, share a list.
+func FillNodes(rows []plan.Row, nodes []corev1.Node) {
 	known := map[string]choice{}
 	for i := range rows {
 		row := &rows[i]

@@ -55,11 +55,11 @@ func Diff(before, after []appsv1.StatefulSet, o Options) []Move {
 		if was == nil || !optedIn(was, o) && !optedIn(is, o) {
 			continue
 		}
-		problems, pods := planSet(is, o)
+		problems, pods := Set(is, o)
 		if hasError(problems) {
 			continue
 		}
-		_, oldPods := planSet(was, o)
+		_, oldPods := Set(was, o)
 		moves = append(moves, compare(oldPods, pods)...)
 	}
 	return moves

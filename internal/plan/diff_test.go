@@ -18,7 +18,7 @@ func movesOf(t *testing.T, before, after appsv1.StatefulSet) []string {
 	t.Helper()
 	var lines []string
 	for _, m := range Diff([]appsv1.StatefulSet{before}, []appsv1.StatefulSet{after}, Options{}) {
-		lines = append(lines, fmt.Sprintf("%s %s: %s -> %s", m.Pod, m.Change, placeText(m.From), placeText(m.To)))
+		lines = append(lines, fmt.Sprintf("%s %s: %s -> %s", m.Pod, m.Change, m.From.String(), m.To.String()))
 	}
 	return lines
 }

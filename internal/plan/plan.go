@@ -94,7 +94,7 @@ func Rows(sets []appsv1.StatefulSet, o Options) []Row {
 		if !optedIn(&sets[i], o) {
 			continue
 		}
-		problems, pods := planSet(&sets[i], o)
+		problems, pods := Set(&sets[i], o)
 		if len(problems) > 0 {
 			whole := newRow(&sets[i])
 			whole.Problems = problems
@@ -112,9 +112,9 @@ func newRow(set *appsv1.StatefulSet) Row {
 	}
 }
 
-// planSet returns what is wrong with a StatefulSet as a whole, and its pods; none of
-// those of a template with an error. It also takes a StatefulSet that is not opted in.
-func planSet(set *appsv1.StatefulSet, o Options) (problems []Problem, pods []Row) {
+// Set plans one StatefulSet: what is wrong with it as a whole, and its pods by ordinal; none of those of a template with an error.
+// Unlike Rows it also takes a StatefulSet that is not opted in, whose pods get what the template says.
+func Set(set *appsv1.StatefulSet, o Options) (problems []Problem, pods []Row) {
 	if _, _, problems = ordinals(set); hasError(problems) {
 		return problems, nil
 	}

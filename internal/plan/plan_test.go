@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
+
+	"sts-mutating-webhook/internal/output"
 )
 
 var update = flag.Bool("update", false, "write testdata and README.md instead of comparing with them")
@@ -47,7 +49,7 @@ func readFile(t *testing.T, name string) *Manifests {
 
 func TestPlanIsPrintedAsKept(t *testing.T) {
 	rows := Rows(readFile(t, "testdata/shop.yaml").StatefulSets, Options{})
-	for _, format := range Formats {
+	for _, format := range output.Formats {
 		var out strings.Builder
 		if err := Print(&out, format, rows); err != nil {
 			t.Fatal(err)
@@ -86,7 +88,7 @@ func shown(rows []Row) (lines []string) {
 	for _, r := range rows {
 		line := "web"
 		if r.Ordinal != nil {
-			line = r.Pod + " " + selectorText(r.NodeSelector)
+			line = r.Pod + " " + SelectorText(r.NodeSelector)
 		}
 		for _, p := range r.Problems {
 			line += fmt.Sprintf(" | %s at %s: %s", p.Severity, p.Field, p.Message)

@@ -3,6 +3,7 @@ package printable
 
 import (
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -28,4 +29,15 @@ func Clip(text string, limit int) string {
 		limit--
 	}
 	return text[:limit]
+}
+
+// Text returns text as it is if all of it can be printed; else in double quotes, everything unprintable escaped. Nothing in it
+// can move a terminal's cursor or end a line.
+func Text(text string) string {
+	for i, r := range text {
+		if !strconv.IsPrint(r) || r == utf8.RuneError && !strings.HasPrefix(text[i:], string(utf8.RuneError)) {
+			return strconv.Quote(text)
+		}
+	}
+	return text
 }

@@ -32,3 +32,20 @@ func TestQuoteIsBoundedAndPrintable(t *testing.T) {
 		}
 	}
 }
+
+func TestTextIsLeftAloneUnlessATerminalWouldObeyIt(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                     "",
+		`name=node1, "quoted"`: `name=node1, "quoted"`,
+		"é\uFFFD":              "é\uFFFD",
+		"a\x1b[2J":             `"a\x1b[2J"`,
+		"two\nlines":           `"two\nlines"`,
+		"tab\t":                `"tab\t"`,
+		"\u202e":               `"\u202e"`,
+		"\x80":                 `"\x80"`,
+	} {
+		if got := Text(text); got != want {
+			t.Errorf("Text(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
