@@ -27,6 +27,7 @@ Usage:
   sts-webhook [serve] [flags]       run the webhook (in the cluster)
   sts-webhook plan -f FILE          show where the pods of StatefulSets would go (needs no cluster)
   sts-webhook plan statefulset NAME the same for one of a cluster, with the nodes that match
+  sts-webhook audit -A              find pods that are not where their rules want them, or will not be (reads a cluster)
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
   sts-webhook alert-test [flags]    send one test message to DingTalk and explain the answer
   sts-webhook help COMMAND          show the flags of a command, as COMMAND --help does
@@ -41,7 +42,7 @@ type command interface {
 }
 
 // commandNames are the commands in the order of the usage.
-var commandNames = []string{"serve", "plan", "rotate", "alert-test"}
+var commandNames = []string{"serve", "plan", "audit", "rotate", "alert-test"}
 
 // newCommand returns nil for an unknown name.
 func newCommand(name string) command {
@@ -50,6 +51,8 @@ func newCommand(name string) command {
 		return newServe()
 	case "plan":
 		return newPlan()
+	case "audit":
+		return newAudit()
 	case "rotate":
 		return &rotate{}
 	case "alert-test":

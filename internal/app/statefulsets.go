@@ -34,6 +34,15 @@ func (o *checkOptions) validate() error {
 	return nil
 }
 
+// stripNode returns what of a node matters for who may run on it.
+func stripNode(n *corev1.Node) corev1.Node {
+	return corev1.Node{
+		TypeMeta:   n.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels},
+		Spec:       corev1.NodeSpec{Taints: n.Spec.Taints, Unschedulable: n.Spec.Unschedulable},
+	}
+}
+
 // objects are what is watched, and how little of it is kept.
 func (o *checkOptions) objects() map[client.Object]cache.ByObject {
 	objects := map[client.Object]cache.ByObject{}
@@ -41,11 +50,7 @@ func (o *checkOptions) objects() map[client.Object]cache.ByObject {
 		// Whole nodes arrive, since taints are not in the metadata; with their status they would be some ten times as large.
 		objects[&corev1.Node{}] = cache.ByObject{Transform: func(obj any) (any, error) {
 			if n, ok := obj.(*corev1.Node); ok {
-				*n = corev1.Node{
-					TypeMeta:   n.TypeMeta,
-					ObjectMeta: metav1.ObjectMeta{Name: n.Name, UID: n.UID, ResourceVersion: n.ResourceVersion, Labels: n.Labels},
-					Spec:       corev1.NodeSpec{Taints: n.Spec.Taints, Unschedulable: n.Spec.Unschedulable},
-				}
+				*n = stripNode(n)
 			}
 			return obj, nil
 		}}

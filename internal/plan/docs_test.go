@@ -94,7 +94,7 @@ func TestExamplesOfTheDocumentAreRules(t *testing.T) {
 
 // The shape of -o json is a promise: a change of this list is a change for users.
 func TestFieldsOfTheJSONAreKeptAndDocumented(t *testing.T) {
-	text, err := os.ReadFile(docs + "rules.md")
+	text, err := os.ReadFile(docs + "commands.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestFieldsOfTheJSONAreKeptAndDocumented(t *testing.T) {
 		}
 		for _, name := range got {
 			if !strings.Contains(string(text), "`"+name+"`") {
-				t.Errorf("%T: docs/rules.md does not name %s", c.value, name)
+				t.Errorf("%T: docs/commands.md does not name %s", c.value, name)
 			}
 		}
 	}
