@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -28,11 +31,26 @@ Usage:
   sts-webhook plan -f FILE          show where the pods of StatefulSets would go (needs no cluster)
   sts-webhook plan statefulset NAME the same for one of a cluster, with the nodes that match
   sts-webhook audit -A              find pods that are not where their rules want them, or will not be (reads a cluster)
+  sts-webhook replay AUDIT.log      decide again about the pods in an audit log, before an upgrade (needs no cluster)
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
   sts-webhook alert-test [flags]    send one test message to DingTalk and explain the answer
   sts-webhook help COMMAND          show the flags of a command, as COMMAND --help does
   sts-webhook --version             show the version
 `
+
+// pluginName is what kubectl looks for as "kubectl sts-webhook".
+const pluginName = "kubectl-sts_webhook"
+
+// programName is how the user calls the program.
+func programName(executable string) string {
+	if filepath.Base(executable) == pluginName {
+		return "kubectl sts-webhook"
+	}
+	return "sts-webhook"
+}
+
+// usageOf is the usage of the program under that name.
+func usageOf(name string) string { return strings.ReplaceAll(usage, "\n  sts-webhook", "\n  "+name) }
 
 // command is one thing that the program does.
 type command interface {
@@ -42,7 +60,7 @@ type command interface {
 }
 
 // commandNames are the commands in the order of the usage.
-var commandNames = []string{"serve", "plan", "audit", "rotate", "alert-test"}
+var commandNames = []string{"serve", "plan", "audit", "replay", "rotate", "alert-test"}
 
 // newCommand returns nil for an unknown name.
 func newCommand(name string) command {
@@ -53,6 +71,8 @@ func newCommand(name string) command {
 		return newPlan()
 	case "audit":
 		return newAudit()
+	case "replay":
+		return &replayCommand{stdin: os.Stdin}
 	case "rotate":
 		return &rotate{}
 	case "alert-test":
@@ -67,6 +87,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && len(args[0]) > 0 && args[0][0] != '-' {
 		name, rest = args[0], args[1:]
 	}
+	program := programName(os.Args[0])
 	switch {
 	case name == "help":
 		return help(rest, stdout, stderr)
@@ -85,16 +106,16 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch err := parse(flags, rest, cmd); {
 	case errors.Is(err, pflag.ErrHelp):
 		if name == "serve" {
-			fmt.Fprintf(stdout, "%s\n", usage)
+			fmt.Fprintf(stdout, "%s\n", usageOf(program))
 		}
 		fmt.Fprintf(stdout, "Flags of %s:\n%s", name, groups.usage())
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "%v\nsee: sts-webhook %s --help\n", err, name)
+		fmt.Fprintf(stderr, "%v\nsee: %s %s --help\n", err, program, name)
 		return exitUsage
 	}
 	if err := cmd.run(ctx, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "sts-webhook %s: %v\n", name, err)
+		fmt.Fprintf(stderr, "%s %s: %v\n", program, name, err)
 		return exitFailure
 	}
 	return exitOK
@@ -103,7 +124,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // help shows the usage, or the flags of the commands that are named.
 func help(names []string, stdout, stderr io.Writer) int {
 	if len(names) == 0 {
-		fmt.Fprint(stdout, usage)
+		fmt.Fprint(stdout, usageOf(programName(os.Args[0])))
 		return exitOK
 	}
 	for i, name := range names {
@@ -123,7 +144,8 @@ func help(names []string, stdout, stderr io.Writer) int {
 
 // unknownCommand does not repeat what may be an address with its token.
 func unknownCommand(name string, stderr io.Writer) int {
-	fmt.Fprintf(stderr, "sts-webhook: unknown command %s\n\n%s", quoteArgument(name), usage)
+	program := programName(os.Args[0])
+	fmt.Fprintf(stderr, "%s: unknown command %s\n\n%s", program, quoteArgument(name), usageOf(program))
 	return exitUsage
 }
 
