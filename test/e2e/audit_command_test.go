@@ -1,0 +1,109 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+const auditTable = `NAMESPACE   STATEFULSET   ORDINALS   FINDING          MESSAGE
+e2e-abcde   drifted       0          NodeMismatch     it runs on node node-3, which carries disk=hdd, not ssd; label the node, or delete the pod
+e2e-abcde   moving        0          MovesAtRestart   it is placed by name=node1, and will be by name=node2 when it is created again; updateStrategy is OnDelete, so it stays until somebody deletes it; if that is not meant, put the old rule back
+e2e-abcde   moving        1          MovesAtRestart   it is placed by name=node2, and will be by name=node1 when it is created again; updateStrategy is OnDelete, so it stays until somebody deletes it; if that is not meant, put the old rule back
+e2e-abcde   nowhere       1          NoMatchingNode   no node carries name=node9, so the pod will stay Pending; label a node, or correct the rule
+e2e-abcde   unplaced      0          NoMatchingNode   no node carries all of kubernetes.io/hostname=node-3, name=node1, so the pod will stay Pending; label a node, or correct the rule
+e2e-abcde   unplaced      0          NotPlaced        its spec lacks nodeSelector name=node1, as if the webhook had not been asked when it was created (it runs on node node-3, which does not carry name=node1); see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod
+`
+
+// testAuditCommand makes one StatefulSet for each finding, and a healthy one.
+func (s *suite) testAuditCommand(t *testing.T) {
+	namespace := s.namespace(t)
+	s.apply(t, namespace, statefulSet("healthy", 2, byParity))
+	sets := s.Client.AppsV1().StatefulSets(namespace)
+	_, err := sets.Create(s.ctx, statefulSet("nowhere", 2, `{"key": "name", "values": ["node1", "node9"]}`), metav1.CreateOptions{})
+	must(t, err)
+	s.makeMoving(t, namespace)
+	s.makeDrifted(t, namespace)
+	s.makeUnplaced(t, namespace)
+	s.eventually(t, func(ctx context.Context) error { // what earlier tests left is gone, and both pods of nowhere are there
+		all, err := s.Client.AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, set := range all.Items {
+			if set.Namespace != namespace || set.Status.Replicas != *set.Spec.Replicas || set.Status.ObservedGeneration != set.Generation {
+				return fmt.Errorf("StatefulSet %s/%s is still changing", set.Namespace, set.Name)
+			}
+		}
+		return nil
+	})
+	plugin := s.plugin(t)
+	stdout, stderr, code := s.runPlugin(t, plugin, "audit", "-A")
+	if diff := cmp.Diff(auditTable, strings.ReplaceAll(stdout, namespace, "e2e-abcde")); diff != "" {
+		t.Errorf("stdout differs (-want +got):\n%s", diff)
+	}
+	if want := "8 pods of 5 StatefulSets: 6 findings\n"; code != 1 || !strings.HasSuffix(stderr, want) {
+		t.Errorf("got exit code %d, stderr %q, want 1, %q", code, stderr, want)
+	}
+	stdout, stderr, code = s.runPlugin(t, plugin, "audit", "statefulset", "healthy", "-n", namespace, "-o", "json")
+	if code != 0 || stdout != "[]\n" || stderr != "2 pods of 1 StatefulSet: no findings\n" {
+		t.Errorf("of the healthy one: got exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// makeMoving swaps the nodes of a StatefulSet that does not restart its pods.
+func (s *suite) makeMoving(t *testing.T, namespace string) {
+	t.Helper()
+	set := statefulSet("moving", 2, byParity)
+	set.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
+	s.apply(t, namespace, set)
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, webhook.Annotation, `{"key": "name", "even": "node2", "odd": "node1"}`)
+	_, err := s.Client.AppsV1().StatefulSets(namespace).Patch(s.ctx, "moving", types.MergePatchType, patch, metav1.PatchOptions{})
+	must(t, err)
+}
+
+// makeDrifted relabels the node of a running pod; another node takes over the label.
+func (s *suite) makeDrifted(t *testing.T, namespace string) {
+	t.Helper()
+	s.kubectl(t, "label", "node", "node-3", "disk=ssd")
+	t.Cleanup(func() { s.kubectl(t, "label", "node", "node-1", "node-3", "disk-") })
+	s.apply(t, namespace, statefulSet("drifted", 1, `{"key": "disk", "values": ["ssd"]}`))
+	s.kubectl(t, "label", "node", "node-3", "disk=hdd", "--overwrite")
+	s.kubectl(t, "label", "node", "node-1", "disk=ssd")
+}
+
+// makeUnplaced creates a pod while the webhook configuration is gone. It runs on the node that is right for no ordinal.
+func (s *suite) makeUnplaced(t *testing.T, namespace string) {
+	t.Helper()
+	s.kubectl(t, "delete", "mutatingwebhookconfiguration", webhook.Configuration)
+	probe := func(ctx context.Context) (*corev1.Pod, error) {
+		return s.Client.CoreV1().Pods(namespace).Create(ctx, ownedPod("probe", 0, byParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	}
+	placed := func(want bool) {
+		s.eventually(t, func(ctx context.Context) error { // the apiserver has seen it
+			pod, err := probe(ctx)
+			if err != nil {
+				return err
+			}
+			if got := len(pod.Spec.NodeSelector) > 0; got != want {
+				return fmt.Errorf("a pod is placed: got %v, want %v", got, want)
+			}
+			return nil
+		})
+	}
+	placed(false)
+	set := statefulSet("unplaced", 1, byParity)
+	set.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/hostname": "node-3"}
+	s.apply(t, namespace, set)
+	must(t, s.within(func(ctx context.Context) error { _, err := s.Apply(ctx); return err }))
+	placed(true)
+}
