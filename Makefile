@@ -86,7 +86,7 @@ bench-go: ## run the Go benchmarks
 fuzz: ## run every fuzz test for FUZZTIME
 	@grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r dirname | sort -u | while read -r dir; do \
 	  for name in $$($(GO) test -list '^Fuzz' "$$dir" | grep '^Fuzz'); do \
-	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	    $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$dir" </dev/null || exit 1; \
 	  done || exit 1; \
 	done
 
