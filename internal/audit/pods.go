@@ -53,8 +53,8 @@ func (a *auditor) auditPod(pod *corev1.Pod, ordinal int32, ordinalErr error) (Ki
 		return NotPlaced, fmt.Sprintf("its own rule is wrong: %v; correct it in the StatefulSet's pod template", err)
 	}
 	if missing := missing(&pod.Spec, assignments); len(missing) > 0 {
-		return NotPlaced, fmt.Sprintf("its spec lacks %s, as if the webhook had not been asked when it was created%s; see that %s is there, then delete the pod",
-			strings.Join(missing, ", "), a.whereItRuns(pod, assignments), configuration)
+		return NotPlaced, fmt.Sprintf("its spec lacks %s, as if the webhook had not been asked when it was created%s; "+
+			"see that %s is there, then delete the pod", strings.Join(missing, ", "), a.whereItRuns(pod, assignments), configuration)
 	}
 	if mismatch := a.mismatch(pod.Spec.NodeName, required(assignments)); mismatch != "" {
 		return NodeMismatch, fmt.Sprintf("it runs on node %s, %s; label the node, or delete the pod", pod.Spec.NodeName, mismatch)
@@ -175,9 +175,10 @@ func (a *auditor) auditMove(pod *corev1.Pod, ordinal int32, n next) (Kind, strin
 	}
 	is := plan.Place{NodeSelector: n.row.NodeSelector, Preferred: n.row.Preferred}
 	stays := ""
-	if carried, ok := a.nodes[pod.Spec.NodeName]; ok && len(is.NodeSelector) > 0 && len(is.Preferred) == 0 && labels.SelectorFromSet(is.NodeSelector).Matches(labels.Set(carried)) {
+	carried, ok := a.nodes[pod.Spec.NodeName]
+	if ok && len(is.NodeSelector) > 0 && len(is.Preferred) == 0 && labels.SelectorFromSet(is.NodeSelector).Matches(labels.Set(carried)) {
 		stays = fmt.Sprintf(", which its node %s carries as well", pod.Spec.NodeName)
 	}
-	return MovesAtRestart, fmt.Sprintf("it is placed by %s, and will be by %s%s when it is created again; %s; if that is not meant, put the old rule back",
-		printable.Text(was.String()), printable.Text(is.String()), stays, n.when)
+	return MovesAtRestart, fmt.Sprintf("it is placed by %s, and will be by %s%s when it is created again; %s; "+
+		"if that is not meant, put the old rule back", printable.Text(was.String()), printable.Text(is.String()), stays, n.when)
 }
