@@ -118,6 +118,7 @@ func Set(set *appsv1.StatefulSet, o Options) (problems []Problem, pods []Row) {
 	if _, _, problems = ordinals(set); hasError(problems) {
 		return problems, nil
 	}
+	problems = append(problems, nameProblems(set)...)
 	for _, part := range byRevision(set, o) {
 		rules, found := part.check()
 		problems = append(problems, found...)
@@ -163,7 +164,7 @@ func ordinals(set *appsv1.StatefulSet) (start, replicas int32, problems []Proble
 func planPod(set *appsv1.StatefulSet, rules placement.Rules, ordinal int32, o Options) Row {
 	row := newRow(set)
 	row.Ordinal, row.Pod = &ordinal, fmt.Sprintf("%s-%d", set.Name, ordinal)
-	if problem := podNameProblem(row.Pod); problem != "" && len(rules) > 0 {
+	if problem := podNameProblem(row.Pod); problem != "" {
 		row.Problems = append(row.Problems, Problem{Error, nameField, fmt.Sprintf("the pod's name %q is invalid: %s", row.Pod, problem)})
 		return row
 	}

@@ -163,6 +163,10 @@ func TestLabelAndAnnotationBelongTogether(t *testing.T) {
 		"a name that is too long for a pod's label": {func(s *appsv1.StatefulSet) { s.Name = strings.Repeat("w", 62) }, []string{
 			"web | warning at metadata.name: it has 62 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52",
 			strings.Repeat("w", 62) + `-0 <none> | error at metadata.name: the pod's name "` + strings.Repeat("w", 62) + `-0" is invalid: it has 64 bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have 63; use a shorter name`}},
+		"also of pods that are not sent": {func(s *appsv1.StatefulSet) { s.Name, s.Spec.Template.Labels = strings.Repeat("w", 62), nil }, []string{
+			"web | warning at metadata.name: it has 62 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52" +
+				` | warning at spec.template.metadata.labels[ab-build-different]: the annotation custom-node-selector has no effect without the label; add ab-build-different: "true"`,
+			strings.Repeat("w", 62) + `-0 <none> | error at metadata.name: the pod's name "` + strings.Repeat("w", 62) + `-0" is invalid: it has 64 bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have 63; use a shorter name`}},
 		"a name that no pod can have is an error": {func(s *appsv1.StatefulSet) { s.Name = "web_" }, []string{
 			`web_-0 <none> | error at metadata.name: the pod's name "web_-0" is invalid: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},
 	} {

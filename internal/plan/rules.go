@@ -58,7 +58,7 @@ func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 	if err != nil {
 		return nil, []Problem{ruleProblem(err)}
 	}
-	return rules, append(nameProblems(set), claimProblems(set, rules)...)
+	return rules, claimProblems(set, rules)
 }
 
 // ruleProblem explains an error of package placement.
