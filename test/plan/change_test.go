@@ -73,6 +73,7 @@ func (s *suite) deletePods(t *testing.T, set *appsv1.StatefulSet) []corev1.Pod {
 
 // bindClaims makes the claims that the pods will find, each bound to a volume that only the nodes of one zone reach.
 func (s *suite) bindClaims(t *testing.T, sets []*appsv1.StatefulSet) {
+	var made []*corev1.PersistentVolumeClaim
 	for _, set := range sets {
 		for i := range *set.Spec.Replicas {
 			if len(set.Spec.VolumeClaimTemplates) > 0 {
@@ -80,13 +81,22 @@ func (s *suite) bindClaims(t *testing.T, sets []*appsv1.StatefulSet) {
 				if set.Spec.Ordinals != nil {
 					ordinal += set.Spec.Ordinals.Start
 				}
-				s.bindClaim(t, set.Namespace, fmt.Sprintf("data-%s-%d", set.Name, ordinal))
+				made = append(made, s.createClaim(t, set.Namespace, fmt.Sprintf("data-%s-%d", set.Name, ordinal)))
 			}
 		}
 	}
+	for _, claim := range made {
+		s.eventually(t, time.Minute, func(ctx context.Context) error {
+			found, err := s.Client.CoreV1().PersistentVolumeClaims(claim.Namespace).Get(ctx, claim.Name, metav1.GetOptions{})
+			if err == nil && found.Status.Phase != corev1.ClaimBound {
+				err = fmt.Errorf("claim %s is %s", claim.Name, found.Status.Phase)
+			}
+			return err
+		})
+	}
 }
 
-func (s *suite) bindClaim(t *testing.T, namespace, name string) {
+func (s *suite) createClaim(t *testing.T, namespace, name string) *corev1.PersistentVolumeClaim {
 	hash := fnv.New32()
 	fmt.Fprint(hash, name) // the same zone in every run
 	zones := labelValues["zone"]
@@ -107,13 +117,7 @@ func (s *suite) bindClaim(t *testing.T, namespace, name string) {
 	}
 	_, err := s.Client.CoreV1().PersistentVolumes().Create(s.ctx, volume, metav1.CreateOptions{})
 	must(t, err)
-	_, err = s.Client.CoreV1().PersistentVolumeClaims(namespace).Create(s.ctx, &claim, metav1.CreateOptions{})
+	created, err := s.Client.CoreV1().PersistentVolumeClaims(namespace).Create(s.ctx, &claim, metav1.CreateOptions{})
 	must(t, err)
-	s.eventually(t, 30*time.Second, func(ctx context.Context) error {
-		found, err := s.Client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err == nil && found.Status.Phase != corev1.ClaimBound {
-			err = fmt.Errorf("claim %s is %s", name, found.Status.Phase)
-		}
-		return err
-	})
+	return created
 }
