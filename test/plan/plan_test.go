@@ -24,7 +24,8 @@ import (
 )
 
 var (
-	seed  = flag.Uint64("seed", 0, "seed of nodes and StatefulSets; 0 is a new one, which is printed")
+	// The default is the same in every run, so that a failure of the suite is one of the change at hand; make test-plan takes new ones.
+	seed  = flag.Uint64("seed", 1, "seed of nodes and StatefulSets; 0 is a new one, which is printed")
 	count = flag.Int("sets", 200, "number of random StatefulSets")
 	only  = flag.Int("only", -1, "number of the only StatefulSet to try; -1 is all")
 )
