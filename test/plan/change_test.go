@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // replace changes StatefulSets, and deletes all their pods once the controller knows the new template. So each comes back as its
@@ -37,6 +38,11 @@ func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
 			}
 			return nil
 		})
+	}
+	for _, set := range changed { // or a refused one would be tried again only when the controller's backoff ends
+		patch := []byte(`{"metadata":{"annotations":{"plan-test/try-again":"now"}}}`)
+		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Patch(s.ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		must(t, err)
 	}
 }
 
