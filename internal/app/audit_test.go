@@ -95,7 +95,7 @@ func liveSet(t *testing.T, namespace, rule string) []client.Object {
 func TestAuditOfACluster(t *testing.T) {
 	const two = `{"key":"zone","values":["a","b"]}`
 	const header = "NAMESPACE   STATEFULSET   ORDINALS   FINDING     MESSAGE\n"
-	const lacks = "its spec lacks nodeSelector zone=b, as if the webhook had not been asked when it was created; see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod\n"
+	const lacks = "its spec lacks nodeSelector zone=b, as if the webhook had not been called when it was created; see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod\n"
 	nodes := []client.Object{labelledNode("n1", "a"), labelledNode("n2", "b"), labelledNode("n3", "b")}
 	healthy := func() []client.Object { return slices.Concat(nodes, liveSet(t, "shop", two), liveSet(t, "other", two)) }
 	unplaced := func() []client.Object {

@@ -71,7 +71,7 @@ type Report struct {
 	Unowned int
 }
 
-// OptedIn tells whether the webhook is asked about objects with these labels, those of a pod or of a pod template.
+// OptedIn tells whether the webhook is called for objects with these labels, those of a pod or of a pod template.
 func OptedIn(labels map[string]string) bool {
 	return labels[placement.Label] == placement.LabelValue
 }

@@ -71,10 +71,10 @@ func shown(r *Report) (lines []string) {
 }
 
 const (
-	asIfNotAsked = ", as if the webhook had not been asked when it was created"
-	createAgain  = "; see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod"
-	notMeant     = "; if that is not meant, put the old rule back"
-	onDelete     = "; updateStrategy is OnDelete, so it stays until somebody deletes it" + notMeant
+	asIfNotCalled = ", as if the webhook had not been called when it was created"
+	createAgain   = "; see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod"
+	notMeant      = "; if that is not meant, put the old rule back"
+	onDelete      = "; updateStrategy is OnDelete, so it stays until somebody deletes it" + notMeant
 )
 
 func TestFindings(t *testing.T) {
@@ -88,16 +88,16 @@ func TestFindings(t *testing.T) {
 	}{
 		"all is well": {func(*Snapshot) {}, nil},
 		"a pod that was created without the webhook": {func(s *Snapshot) { s.Pods[1] = podOf(t, 1, zones, "n1", ``) },
-			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotAsked + " (it runs on node n1, which carries zone=a, not b)" + createAgain}},
+			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + " (it runs on node n1, which carries zone=a, not b)" + createAgain}},
 		"the same by chance on the right node": {func(s *Snapshot) { s.Pods[1] = podOf(t, 1, zones, "n2", ``) },
-			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotAsked + " (it runs on node n2, where it should)" + createAgain}},
+			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + " (it runs on node n2, where it should)" + createAgain}},
 		"a pending one": {func(s *Snapshot) { s.Pods[1] = podOf(t, 1, zones, "", ``) },
-			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotAsked + createAgain}},
+			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + createAgain}},
 		"a preference and a toleration that are missing": {func(s *Snapshot) {
 			rule := `[` + prefer + `,{"key":"disk","values":["ssd"],"tolerate":"NoSchedule"}]`
 			s.StatefulSets = []appsv1.StatefulSet{setOf(t, rule, `replicas: 0`)}
 			s.Pods = []corev1.Pod{podOf(t, 0, rule, "", ``)}
-		}, []string{"web 0 NotPlaced web-0: its spec lacks the preference for zone=a, nodeSelector disk=ssd, the toleration disk=ssd:NoSchedule" + asIfNotAsked + createAgain}},
+		}, []string{"web 0 NotPlaced web-0: its spec lacks the preference for zone=a, nodeSelector disk=ssd, the toleration disk=ssd:NoSchedule" + asIfNotCalled + createAgain}},
 		"a preference is no demand on the node": {func(s *Snapshot) {
 			s.StatefulSets, s.Pods = []appsv1.StatefulSet{setOf(t, prefer, ``)}, []corev1.Pod{podOf(t, 0, prefer, "n2", preferA)}
 		}, nil},
@@ -178,7 +178,7 @@ func TestFindings(t *testing.T) {
 			s.StatefulSets = nil
 			s.Pods[1] = podOf(t, 1, zones, "n1", ``)
 			s.Pods[1].OwnerReferences[0].APIVersion = "apps.kruise.io/v1beta1"
-		}, []string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotAsked + " (it runs on node n1, which carries zone=a, not b)" + createAgain}},
+		}, []string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + " (it runs on node n1, which carries zone=a, not b)" + createAgain}},
 		"another StatefulSet with the same name is not the owner": {func(s *Snapshot) {
 			s.StatefulSets[0] = setOf(t, swapped, `replicas: 2`)
 			s.StatefulSets[0].UID = "u2"

@@ -53,7 +53,7 @@ func (a *auditor) auditPod(pod *corev1.Pod, ordinal int32, ordinalErr error) (Ki
 		return NotPlaced, fmt.Sprintf("its own rule is wrong: %v; correct it in the StatefulSet's pod template", err)
 	}
 	if missing := missing(&pod.Spec, assignments); len(missing) > 0 {
-		return NotPlaced, fmt.Sprintf("its spec lacks %s, as if the webhook had not been asked when it was created%s; "+
+		return NotPlaced, fmt.Sprintf("its spec lacks %s, as if the webhook had not been called when it was created%s; "+
 			"see that %s is there, then delete the pod", strings.Join(missing, ", "), a.whereItRuns(pod, assignments), configuration)
 	}
 	if mismatch := a.mismatch(pod.Spec.NodeName, required(assignments)); mismatch != "" {

@@ -64,7 +64,9 @@ func TestProblems(t *testing.T) {
 	for sentence, tc := range map[string]struct {
 		objects []client.Object
 		own     map[string]string // of the template's nodeSelector
-		want    []string          // parts of each
+		// nodeName is the template's own.
+		nodeName string
+		want     []string // parts of each
 	}{
 		"all is there": {objects: []client.Object{node("n1", "a"), node("n2", "b")}},
 		"no node at all": {want: []string{
@@ -75,6 +77,9 @@ func TestProblems(t *testing.T) {
 		"a volume on the right node": {objects: []client.Object{node("n1", "a"), node("n2", "b"), claim(1, "v"), volume("v", "n2")}},
 		"a volume on another node": {objects: []client.Object{node("n1", "a"), node("n2", "b"), claim(1, "v"), volume("v", "n1")},
 			want: []string{"ordinals 1: PersistentVolumeClaim data-web-1 is bound to PersistentVolume v, which is on node n1: the pod will stay Pending"}},
+		"a volume that the node of the template's own nodeName does not reach": {
+			objects: []client.Object{node("n1", "a"), node("n2", "b"), claim(1, "v"), volume("v", "n1")}, nodeName: "n2",
+			want: []string{"ordinals 0,2: the template names node n2", "ordinals 1: the template names node n2, but PersistentVolumeClaim data-web-1 is bound to PersistentVolume v, which is on node n1: the pod will not start"}},
 		"a volume on a node that is gone": {objects: []client.Object{node("n1", "a"), node("n2", "b"), claim(1, "v"), volume("v", "n9")},
 			want: []string{"is on no node: the pod will stay Pending"}},
 		"a volume that any node reaches":    {objects: []client.Object{node("n1", "a"), node("n2", "b"), claim(1, "v"), volume("v", "")}},
@@ -85,7 +90,7 @@ func TestProblems(t *testing.T) {
 		t.Run(sentence, func(t *testing.T) {
 			reader := fake.NewClientBuilder().WithScheme(scheme()).WithObjects(tc.objects...).Build()
 			set, _ := web()
-			set.Spec.Template.Spec.NodeSelector = tc.own
+			set.Spec.Template.Spec.NodeSelector, set.Spec.Template.Spec.NodeName = tc.own, tc.nodeName
 			rows := plan.Rows([]appsv1.StatefulSet{*set}, plan.Options{})
 			got, err := Inventory{Nodes: reader, Volumes: reader}.Problems(t.Context(), set, rows)
 			if err != nil || len(got) != len(tc.want) {

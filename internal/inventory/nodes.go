@@ -23,7 +23,8 @@ const (
 	nodeNameField    = "spec.template.spec.nodeName"
 )
 
-// FillNodes sets the nodes of each row that will be a pod, and adds a warning if there are none. Rows that ask for the same, of which there are many, share a list.
+// FillNodes sets the nodes of each row that will be a pod, and adds a warning if there are none. Rows with the same demands, of
+// which there are many, share a list.
 func FillNodes(rows []plan.Row, nodes []corev1.Node) {
 	known := map[string]choice{}
 	for i := range rows {

@@ -71,6 +71,12 @@ func (p pin) warn(row *plan.Row, nodes []corev1.Node) {
 		}
 		reach = "node " + node.Name
 	}
+	if row.NodeName != "" { // it is not scheduled; the kubelet refuses to mount the volume
+		row.Problems = append(row.Problems, plan.Problem{Severity: plan.Warning, Field: nodeNameField, Message: fmt.Sprintf(
+			"the template names node %s, but PersistentVolumeClaim %s is bound to PersistentVolume %s, which is on %s: the pod will not start; remove nodeName, or move the data and delete the claim",
+			row.NodeName, p.claim, p.volume, reach)})
+		return
+	}
 	row.Problems = append(row.Problems, plan.Problem{Severity: plan.Warning, Field: "spec.volumeClaimTemplates", Message: fmt.Sprintf(
 		"PersistentVolumeClaim %s is bound to PersistentVolume %s, which is on %s: the pod will stay Pending; correct the rule, or move the data and delete the claim",
 		p.claim, p.volume, reach)})

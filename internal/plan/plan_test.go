@@ -155,7 +155,7 @@ func TestLabelAndAnnotationBelongTogether(t *testing.T) {
 		"a label of another value is none": {func(s *appsv1.StatefulSet) { s.Spec.Template.Labels["ab-build-different"] = "True" }, []string{
 			`web | warning at spec.template.metadata.labels[ab-build-different]: it is "True", so the annotation custom-node-selector has no effect; write "true"`, "web-0 <none>"}},
 		"a namespace whose pods are not sent is warned of": {func(s *appsv1.StatefulSet) { s.Namespace = "kube-system" }, []string{
-			"web | warning at metadata.namespace: the webhook is not asked about pods in kube-system, so the annotation custom-node-selector has no effect; use another namespace", "web-0 <none>"}},
+			"web | warning at metadata.namespace: the webhook is not called for pods in kube-system, so the annotation custom-node-selector has no effect; use another namespace", "web-0 <none>"}},
 		"so is a name with little room for a revision": {func(s *appsv1.StatefulSet) { s.Name = strings.Repeat("w", 53) }, []string{
 			"web | warning at metadata.name: it has 53 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52",
 			strings.Repeat("w", 53) + "-0 zone=a"}},

@@ -24,7 +24,7 @@ const (
 	namespaceField  = "metadata.namespace"
 )
 
-// notSent are the namespaces whose pods the webhook is not asked about, as manifests/50-webhook.yaml has them.
+// notSent are the namespaces whose pods the webhook is not called for, as manifests/50-webhook.yaml has them.
 var notSent = []string{"kube-system", "custom-system"}
 
 // optedIn tells whether there is something to plan, or to warn of.
@@ -37,7 +37,7 @@ func optedIn(set *appsv1.StatefulSet, o Options) bool {
 }
 
 // Check returns the rules of a StatefulSet and what is wrong with its template. There
-// are no rules if the webhook will not be asked about its pods, or if there is an
+// are no rules if the webhook will not be called for its pods, or if there is an
 // error: then every pod will be refused.
 func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 	text, annotated := set.Spec.Template.Annotations[placement.Annotation]
@@ -50,7 +50,7 @@ func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 	case label != placement.LabelValue:
 		return nil, []Problem{{Warning, labelField, fmt.Sprintf("it is %q, so the annotation %s has no effect; write %q", label, placement.Annotation, placement.LabelValue)}}
 	case slices.Contains(notSent, set.Namespace):
-		return nil, []Problem{{Warning, namespaceField, fmt.Sprintf("the webhook is not asked about pods in %s, so the annotation %s has no effect; use another namespace", set.Namespace, placement.Annotation)}}
+		return nil, []Problem{{Warning, namespaceField, fmt.Sprintf("the webhook is not called for pods in %s, so the annotation %s has no effect; use another namespace", set.Namespace, placement.Annotation)}}
 	case !annotated:
 		return nil, []Problem{{Error, annotationField, fmt.Sprintf("it is missing, so every pod will be refused; write %s, or remove the label %s", placement.Example, placement.Label)}}
 	}

@@ -10,7 +10,7 @@
 //
 // # What is compared
 //
-// The pod that the webhook was asked about is the one that was sent, changed by the webhooks before it. What the API server's
+// The pod that the webhook was called for is the one that was sent, changed by the webhooks before it. What the API server's
 // own plugins changed is not in the log; none of the usual ones touches labels, annotations, owners, node selector or affinity,
 // and the tolerations that one adds are in neither pod that is compared. The recorded patch and the new one are applied to that
 // pod. If node selectors, preferred node affinity terms or tolerations differ then, or only one is a denial, the decision has

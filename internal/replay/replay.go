@@ -117,18 +117,18 @@ func (r *Replayer) decide(line []byte) (Class, *Change) {
 		return NoEvent, nil
 	}
 	calls, err := e.calls()
-	asked := slices.ContainsFunc(calls, func(c call) bool { return c.webhook == webhook })
+	called := slices.ContainsFunc(calls, func(c call) bool { return c.webhook == webhook })
 	switch {
-	case !e.aboutPods() || !asked && err == nil && e.Verb != "create":
+	case !e.aboutPods() || !called && err == nil && e.Verb != "create":
 		return OtherRequest, nil
 	case err != nil:
 		return Irreproducible, nil
 	case e.failed():
 		return CallFailed, nil
-	case !asked && e.ResponseStatus.Code < http.StatusBadRequest && e.optedIn():
-		return OptedInNotAsked, nil
-	case !asked:
-		return NotAsked, nil
+	case !called && e.ResponseStatus.Code < http.StatusBadRequest && e.optedIn():
+		return OptedInNotCalled, nil
+	case !called:
+		return NotCalled, nil
 	case e.Verb != "create":
 		return Applied, nil
 	case e.RequestObject == nil && e.Annotations[truncatedKey] != "":
@@ -161,16 +161,16 @@ func (e *event) optedIn() bool {
 // compare decides again. It returns nil if that changes nothing; an error if the log does not hold what was decided about.
 func (r *Replayer) compare(e *event, calls []call) (*Change, error) {
 	own := slices.IndexFunc(calls, func(c call) bool { return c.webhook == webhook })
-	asked := []byte(e.RequestObject)
+	sent := []byte(e.RequestObject)
 	var err error
 	for _, c := range calls[:own] {
-		if asked, err = patched(asked, c.patch, false); err != nil {
+		if sent, err = patched(sent, c.patch, false); err != nil {
 			return nil, err
 		}
 	}
 	from := denied(e.denial())
 	if from.Denied == "" {
-		after := asked
+		after := sent
 		for _, c := range calls[own:] {
 			if c.webhook != webhook {
 				continue
@@ -183,12 +183,12 @@ func (r *Replayer) compare(e *event, calls []call) (*Change, error) {
 			return nil, err
 		}
 	}
-	to, err := r.decideAgain(e, asked)
+	to, err := r.decideAgain(e, sent)
 	if err != nil || from.same(to) {
 		return nil, err
 	}
 	var p pod
-	if err := json.Unmarshal(asked, &p); err != nil {
+	if err := json.Unmarshal(sent, &p); err != nil {
 		return nil, fmt.Errorf("read pod: %w", err)
 	}
 	name := p.Metadata.Name
@@ -199,14 +199,14 @@ func (r *Replayer) compare(e *event, calls []call) (*Change, error) {
 }
 
 // decideAgain asks the webhook's handler, as the API server does.
-func (r *Replayer) decideAgain(e *event, asked []byte) (*Decision, error) {
+func (r *Replayer) decideAgain(e *event, sent []byte) (*Decision, error) {
 	yes := true
 	body, err := json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
 			UID: types.UID("replay"), Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
 			Resource:  metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
-			Namespace: e.ObjectRef.Namespace, Operation: admissionv1.Create, DryRun: &yes, Object: runtime.RawExtension{Raw: asked},
+			Namespace: e.ObjectRef.Namespace, Operation: admissionv1.Create, DryRun: &yes, Object: runtime.RawExtension{Raw: sent},
 		},
 	})
 	if err != nil {
@@ -226,7 +226,7 @@ func (r *Replayer) decideAgain(e *event, asked []byte) (*Decision, error) {
 	if !answer.Response.Allowed {
 		return denied(answer.Response.Result.Message), nil
 	}
-	after, err := patched(asked, answer.Response.Patch, true)
+	after, err := patched(sent, answer.Response.Patch, true)
 	if err != nil {
 		return nil, err
 	}

@@ -122,9 +122,9 @@ func TestEachLineIsOfOneClass(t *testing.T) {
 			r := creation(strings.Replace(sent(optIn, parity, ``), `"name"`, `"generateName"`, 1)).call(0, 0, webhook, added)
 			return r
 		}(), Decided, []string{"shop/web-0 name=node1 -> <denied>"}},
-		"a pod that did not opt in":      {creation(sent(`"a":"b"`, parity, ``)), NotAsked, nil},
-		"one that did, and nobody asked": {web.call(0, 0, "a", added), OptedInNotAsked, nil},
-		"one that was refused before":    {func() recorded { r := web; r.code = 403; return r }(), NotAsked, nil},
+		"a pod that did not opt in":    {creation(sent(`"a":"b"`, parity, ``)), NotCalled, nil},
+		"one that did, without a call": {web.call(0, 0, "a", added), OptedInNotCalled, nil},
+		"one that was refused before":  {func() recorded { r := web; r.code = 403; return r }(), NotCalled, nil},
 		"a call that failed": {func() recorded {
 			r := web.call(0, 0, webhook, "")
 			r.message = `Internal error occurred: failed calling webhook "sts-webhook.custom-system.svc": EOF`
@@ -206,13 +206,13 @@ func TestSummary(t *testing.T) {
 	for class := Decided; class <= TooLong; class++ {
 		r.Counts[class], r.First[class] = 1, "a.log:7"
 	}
-	r.Counts[Decided], r.Counts[NotAsked] = 12345, 1234567
+	r.Counts[Decided], r.Counts[NotCalled] = 12345, 1234567
 	if got, want := r.Result(), "0 of 12,345 decisions change"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	want := []string{
-		"passed over: 1,234,567 pods that did not opt in, or were refused before the webhook was asked",
-		"passed over: 1 opted-in pods about which the webhook was not asked: its configuration was missing, or leaves out their namespace",
+		"passed over: 1,234,567 pods that did not opt in, or were refused before the webhook was called",
+		"passed over: 1 opted-in pods for which the webhook was not called: its configuration was missing, or leaves out their namespace",
 		"passed over: 1 calls of the webhook that failed",
 		"passed over: 1 decisions without the pod: create pods with an audit policy of level Request (first at a.log:7)",
 		"passed over: 1 decisions whose event was truncated: start kube-apiserver with a larger --audit-log-truncate-max-event-size (first at a.log:7)",

@@ -13,11 +13,11 @@ const (
 	Decided Class = iota
 	// OtherRequest: it is not about the creation of a pod.
 	OtherRequest
-	// NotAsked: the webhook was not asked, for the pod did not opt in, or was refused before.
-	NotAsked
-	// OptedInNotAsked: the pod opted in and was created, and yet the webhook was not asked.
-	OptedInNotAsked
-	// CallFailed: the webhook was asked, and did not answer.
+	// NotCalled: the webhook was not called, for the pod did not opt in, or was refused before.
+	NotCalled
+	// OptedInNotCalled: the pod opted in and was created, and yet the webhook was not called.
+	OptedInNotCalled
+	// CallFailed: the webhook was called, and did not answer.
 	CallFailed
 	// NoObject: the event does not hold the pod.
 	NoObject
@@ -25,7 +25,7 @@ const (
 	Truncated
 	// Applied: the pod was created by a server-side apply, of which the log holds only the patch.
 	Applied
-	// Irreproducible: the log does not tell what pod the webhook was asked about.
+	// Irreproducible: the log does not tell what pod the webhook was called for.
 	Irreproducible
 	// NoEvent: the line is no audit event, or only a part of one.
 	NoEvent
@@ -38,8 +38,8 @@ var explanations = []struct {
 	class Class
 	text  string
 }{
-	{NotAsked, "%s pods that did not opt in, or were refused before the webhook was asked"},
-	{OptedInNotAsked, "%s opted-in pods about which the webhook was not asked: its configuration was missing, or leaves out their namespace"},
+	{NotCalled, "%s pods that did not opt in, or were refused before the webhook was called"},
+	{OptedInNotCalled, "%s opted-in pods for which the webhook was not called: its configuration was missing, or leaves out their namespace"},
 	{CallFailed, "%s calls of the webhook that failed"},
 	{NoObject, "%s decisions without the pod: create pods with an audit policy of level Request"},
 	{Truncated, "%s decisions whose event was truncated: start kube-apiserver with a larger --audit-log-truncate-max-event-size"},

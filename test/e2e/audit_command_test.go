@@ -21,7 +21,7 @@ e2e-abcde   moving        0          MovesAtRestart   it is placed by name=node1
 e2e-abcde   moving        1          MovesAtRestart   it is placed by name=node2, and will be by name=node1 when it is created again; updateStrategy is OnDelete, so it stays until somebody deletes it; if that is not meant, put the old rule back
 e2e-abcde   nowhere       1          NoMatchingNode   no node carries name=node9, so the pod will stay Pending; label a node, or correct the rule
 e2e-abcde   unplaced      0          NoMatchingNode   no node carries all of kubernetes.io/hostname=node-3, name=node1, so the pod will stay Pending; label a node, or correct the rule
-e2e-abcde   unplaced      0          NotPlaced        its spec lacks nodeSelector name=node1, as if the webhook had not been asked when it was created (it runs on node node-3, which does not carry name=node1); see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod
+e2e-abcde   unplaced      0          NotPlaced        its spec lacks nodeSelector name=node1, as if the webhook had not been called when it was created (it runs on node node-3, which does not carry name=node1); see that MutatingWebhookConfiguration sts-mutating-webhook is there, then delete the pod
 `
 
 // testAuditCommand makes one StatefulSet for each finding, and a healthy one.

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// unaskedLimit bounds the creation of a StatefulSet when there is no replica: connections are refused.
-	unaskedLimit = time.Second
+	// noReplicaLimit bounds the creation of a StatefulSet when there is no replica: connections are refused.
+	noReplicaLimit = time.Second
 	// installLimit bounds it during an installation. Until kube-proxy knows the new Service, packets to it are lost, and the kernel
 	// sends them again after 1 s and 3 s.
 	installLimit = 4 * time.Second
 	// unansweredLimit bounds it when replicas accept connections and do not answer: the configuration's timeoutSeconds, and what the
 	// creation itself takes.
-	unansweredLimit = 5*time.Second + unaskedLimit
+	unansweredLimit = 5*time.Second + noReplicaLimit
 )
 
 // createMistake creates a StatefulSet whose pods would be refused, as a dry run, and tells how long it took and whether it was
@@ -72,7 +72,7 @@ func (s *suite) installMeasured(ctx context.Context, t *testing.T, namespace str
 	t.Logf("%d StatefulSets were let through unchecked, the slowest in %.0f ms; %.1f s after the apply they are checked",
 		len(unchecked), slices.Max(unchecked).Seconds()*1000, checked.Seconds())
 	if slowest := slices.Max(unchecked); slowest > installLimit {
-		t.Errorf("the slowest creation took %v while nobody could be asked, want at most %v", slowest, installLimit)
+		t.Errorf("the slowest creation took %v before the first check, want at most %v", slowest, installLimit)
 	}
 	return nil
 }
@@ -91,8 +91,8 @@ func (s *suite) testOutage(t *testing.T, namespace string) {
 		slowest = max(slowest, took)
 	}
 	t.Logf("without a replica 20 StatefulSets were let through unchecked, the slowest in %.0f ms", slowest.Seconds()*1000)
-	if slowest > unaskedLimit {
-		t.Errorf("the slowest creation took %v without a replica, want at most %v", slowest, unaskedLimit)
+	if slowest > noReplicaLimit {
+		t.Errorf("the slowest creation took %v without a replica, want at most %v", slowest, noReplicaLimit)
 	}
 	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("outage", 0, misspelt), metav1.CreateOptions{})
 	must(t, err)

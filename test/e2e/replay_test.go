@@ -69,7 +69,7 @@ func (s *suite) testReplay(t *testing.T) {
 		t.Errorf("got exit code %d, stdout %q, stderr %q, want 0 and %q", code, stdout, stderr, want)
 	}
 	// Only the pods of namespaces that are being deleted, which the apiserver refuses by itself.
-	if strings.Contains(stderr, "opted-in pods about which the webhook was not asked") {
+	if strings.Contains(stderr, "opted-in pods for which the webhook was not called") {
 		t.Errorf("stderr %q, want no opted-in pod that got by", stderr)
 	}
 	t.Run("a decision that differs is named", func(t *testing.T) {
