@@ -19,10 +19,11 @@ import (
 const (
 	// recreatePace is how often the pods of byParity are deleted; their StatefulSet creates them again.
 	recreatePace = 500 * time.Millisecond
-	// probesAtOnce is more than the 25 idle connections that kube-apiserver keeps, so each burst of dry runs of byList opens new
-	// ones, and these reach the replicas that have become Ready.
+	// probesAtOnce is the size of a burst of dry runs of byList.
 	probesAtOnce = 32
 	probePace    = time.Second
+	// maxProbes bounds a burst that has to reach new replicas; kube-apiserver takes some seconds for it.
+	maxProbes = 512
 	// mixedTime is for how long both versions have to answer.
 	mixedTime = 2 * time.Second
 )
@@ -76,7 +77,7 @@ func startTraffic(ctx context.Context, t *testing.T, w *world, namespace string)
 	must(t, err)
 	r.running.Go(func() { r.watch(ctx, pods) })
 	r.running.Go(func() { every(ctx, recreatePace, r.recreate) })
-	r.running.Go(func() { every(ctx, probePace, r.probe) })
+	r.running.Go(func() { every(ctx, probePace, func(ctx context.Context) { r.probe(ctx, probesAtOnce) }) })
 	return r
 }
 
@@ -134,10 +135,11 @@ func (r *traffic) recreate(ctx context.Context) {
 	}
 }
 
-func (r *traffic) probe(ctx context.Context) {
+// probe sends n dry runs of byList at once.
+func (r *traffic) probe(ctx context.Context, n int) {
 	ctx = context.WithoutCancel(ctx) // a request once sent is always seen to its end
 	var all sync.WaitGroup
-	for i := range probesAtOnce {
+	for i := range n {
 		all.Go(func() {
 			pod := byList.pod(setReplicas + i) // those below exist
 			made, err := r.client.CoreV1().Pods(r.namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})

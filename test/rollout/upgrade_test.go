@@ -110,7 +110,8 @@ func (u *upgrade) goBack(ctx context.Context, t *testing.T) {
 }
 
 // mix pauses a rollout as soon as a replica of the image is Ready, until both versions have answered for mixedTime. On a fast
-// machine they would be together for hardly longer than a second.
+// machine they would be together for hardly longer than a second. There kube-apiserver also needs few connections, and goes on
+// with those that it has: only bursts that need more than the 25 idle ones that it keeps reach the new replica.
 func (u *upgrade) mix(ctx context.Context, pods *traffic, image string) error {
 	err := until(ctx, waitTimeout, func(ctx context.Context) error {
 		_, err := u.ours.replica(ctx, func(pod corev1.Pod) bool { return pod.Spec.Containers[0].Image == image })
@@ -122,11 +123,15 @@ func (u *upgrade) mix(ctx context.Context, pods *traffic, image string) error {
 	if err := u.ours.patch(ctx, `{"spec":{"paused":true}}`); err != nil {
 		return err
 	}
-	mixed := until(ctx, 30*time.Second, func(context.Context) error {
-		if both := pods.bothAnswered(); both < mixedTime {
-			return fmt.Errorf("both versions have answered for %v, want %v", both, mixedTime)
+	burst := probesAtOnce
+	mixed := until(ctx, 30*time.Second, func(ctx context.Context) error {
+		both := pods.bothAnswered()
+		if both >= mixedTime {
+			return nil
 		}
-		return nil
+		burst = min(2*burst, maxProbes)
+		pods.probe(ctx, burst)
+		return fmt.Errorf("both versions have answered for %v, want %v", both, mixedTime)
 	})
 	return errors.Join(mixed, u.ours.patch(ctx, `{"spec":{"paused":false}}`))
 }
