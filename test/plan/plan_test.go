@@ -57,7 +57,7 @@ func TestEndToEndPlan(t *testing.T) {
 	s.startNodes(t, rand.New(rand.NewPCG(*seed, 0)))
 	s.watch(t)
 	var samples []*sample
-	for i := range *count {
+	for i := range max(*count, *only+1) {
 		if *only < 0 || *only == i {
 			samples = append(samples, generate(*seed, i))
 		}
