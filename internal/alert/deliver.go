@@ -22,6 +22,7 @@ func (r *robot) tell(ctx context.Context, last bool) {
 		r.pause(0)
 	case !isFailure: // errOff: nobody listens
 		r.forgetAll()
+		r.pause(lookEvery) // a state that holds still waits, and is due
 	case failed.class == classContent:
 		r.isolate(b, failed)
 	case failed.class == classThrottle:

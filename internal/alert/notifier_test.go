@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"k8s.io/utils/clock"
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
 )
@@ -220,6 +223,40 @@ func TestCredentialsAppearChangeAndDisappearWithoutRestart(t *testing.T) {
 		}
 		if got := w.logs.count(`"alerts are off"`); got != 2 {
 			t.Errorf("that alerts are off was logged %d times, want twice", got)
+		}
+	})
+}
+
+// countingClock counts timers. After a thousand it makes none that ends, so that a sender that never rests fails the test and does
+// not hang it.
+type countingClock struct {
+	clock.RealClock
+	timers atomic.Int32
+}
+
+func (c *countingClock) NewTimer(d time.Duration) clock.Timer {
+	if c.timers.Add(1) > 1000 {
+		d = time.Hour
+	}
+	return c.RealClock.NewTimer(d)
+}
+
+// A state that holds is kept while alerts are off, to be told when they are on.
+func TestWhatIsKeptWhileAlertsAreOffKeepsNobodyBusy(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.credentials("", "")
+		var c countingClock
+		w.options.Clock = &c
+		n := w.start()
+		n.Notify(Event{Kind: Trust, Reason: TrustLost})
+		w.pass(10 * time.Minute)
+		if got := c.timers.Load(); got > 200 {
+			t.Errorf("the sender woke up %d times in 10 min, want once in %v or so", got, lookEvery)
+		}
+		w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F", testSecret)
+		w.pass(2 * lookEvery)
+		if messages := w.robot.Messages(); len(messages) != 1 || !strings.Contains(messages[0].Text, "trust") {
+			t.Errorf("once alerts are on the robot got %v, want the lost trust", messages)
 		}
 	})
 }
