@@ -43,6 +43,8 @@ type decision struct {
 	forms  string
 	patch  []byte  // a JSON patch; for placed only
 	denial *denial // for denied only
+	// conflict tells that the patch takes entries of the pod's own nodeSelector away.
+	conflict bool
 }
 
 // decide applies the rules to a review. It is a pure function: same review and
@@ -51,21 +53,26 @@ func decide(r *review, s Settings) decision {
 	if !r.createsPod() {
 		return decision{outcome: ignored}
 	}
-	if r.podErr != nil {
-		return denyMalformed("", r.podErr)
+	return decidePod(&r.pod, r.podErr, s)
+}
+
+// decidePod applies the rules to a pod, or to what could not be read as one.
+func decidePod(p *pod, podErr error, s Settings) decision {
+	if podErr != nil {
+		return denyMalformed("", podErr)
 	}
-	if r.pod.optIn.value != optInValue {
+	if p.optIn.value != optInValue {
 		return decision{outcome: ignored}
 	}
-	if r.pod.name == "" {
+	if p.name == "" {
 		return deny("", ReasonPodUnnamed, namePath, metav1.CauseTypeFieldValueRequired,
 			"the pod has no name (generateName is not enough), so it has no ordinal; "+
 				"let a StatefulSet create it, or remove the label %s", optInLabel)
 	}
-	if problem := placement.NameProblem(r.pod.name); problem != "" {
-		return deny("", ReasonNameInvalid, namePath, metav1.CauseTypeFieldValueInvalid, "the pod's name %s is invalid: %s", quote(r.pod.name), problem)
+	if problem := placement.NameProblem(p.name); problem != "" {
+		return deny("", ReasonNameInvalid, namePath, metav1.CauseTypeFieldValueInvalid, "the pod's name %s is invalid: %s", quote(p.name), problem)
 	}
-	return place(&r.pod, s)
+	return place(p, s)
 }
 
 // place decides about an opted-in pod with a name.
@@ -135,7 +142,7 @@ func placeByRule(p *pod, s Settings, statefulSet string, ordinal int32) decision
 	d := decision{outcome: placed, statefulSet: statefulSet, ordinal: ordinal}
 	d.key, d.value = joined(assignments)
 	d.forms = formsOf(rules)
-	if d.patch, err = patchFor(p, s, assignments); err != nil {
+	if d.patch, d.conflict, err = patchFor(p, s, assignments); err != nil {
 		return denyMalformed(statefulSet, err)
 	}
 	if d.patch == nil {

@@ -74,7 +74,7 @@ func compareDecoders(t *testing.T, body []byte) {
 		return
 	}
 	full.HasSpec = got.HasSpec // a Pod's spec is no pointer
-	full.Affinity, full.Tolerations = got.Affinity, got.Tolerations
+	full.Affinity, full.Tolerations, full.Gates = got.Affinity, got.Tolerations, got.Gates
 	if diff := cmp.Diff(full, got, cmp.AllowUnexported(groupVersionName{}, owner{})); diff != "" {
 		t.Fatalf("facts differ from corev1.Pod (-typed +ours):\n%s%.2000q", diff, body)
 	}

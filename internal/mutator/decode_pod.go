@@ -16,6 +16,14 @@ const (
 // nodeSelector was replaced (--existing-selector=replace).
 const replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
 
+// gateName is our scheduling gate. A policy of the cluster or the pod template puts
+// it on a pod, so that the pod waits if the webhook cannot be called.
+const gateName = "sts-webhook.custom-system.svc/placement"
+
+// placedKey is an annotation of ours on a pod that had the gate: what the guard of
+// manifests/optional/gate/ compares the pod with.
+const placedKey = "sts-webhook.custom-system.svc/placed"
+
 // Field paths, as the causes of a denial and the errors of the decoder spell
 // them.
 const (
@@ -47,8 +55,10 @@ type pod struct {
 	// metav1.GetControllerOf finds it; the zero value if there is none.
 	controller owner
 	selector   selector
-	// affinity and tolerations are unread: few rules ask for them.
-	affinity, tolerations unread
+	// affinity and tolerations are unread: few rules ask for them. Few pods have gates.
+	affinity, tolerations, gates unread
+	// placed is the annotation placedKey.
+	placed member
 }
 
 // owner is an owner reference.
@@ -123,6 +133,8 @@ func (d *decoder) annotations(seen *bool) error {
 			return d.annotation()
 		case replacedKey:
 			return d.text("metadata.annotations["+replacedKey+"]", &d.review.pod.replacedFor)
+		case placedKey:
+			return d.text("metadata.annotations["+placedKey+"]", &d.review.pod.placed)
 		}
 		return d.unreadText("metadata.annotations")
 	})
@@ -194,6 +206,8 @@ func (d *decoder) spec(seen *bool) error {
 			return d.unread(&d.review.pod.affinity)
 		case "tolerations":
 			return d.unread(&d.review.pod.tolerations)
+		case "schedulingGates":
+			return d.unread(&d.review.pod.gates)
 		}
 		return d.scan.Skip()
 	})

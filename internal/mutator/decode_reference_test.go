@@ -22,8 +22,9 @@ type facts struct {
 	Revision                               string
 	HasSpec                                bool
 	Selector                               map[string]string
-	// Affinity and Tolerations are JSON as it was written.
-	Affinity, Tolerations string
+	Placed                                 *string
+	// Affinity, Tolerations and Gates are JSON as it was written.
+	Affinity, Tolerations, Gates string
 }
 
 // narrowReview is the part of a review that decisions rest on, with the names
@@ -56,6 +57,7 @@ type narrowPod struct {
 		NodeSelector map[string]string `json:"nodeSelector"`
 		Affinity     json.RawMessage   `json:"affinity"`
 		Tolerations  json.RawMessage   `json:"tolerations"`
+		Gates        json.RawMessage   `json:"schedulingGates"`
 	} `json:"spec"`
 }
 
@@ -86,10 +88,10 @@ func reference(body []byte) (f facts, refused, doubled bool) {
 		Resource: groupVersionName{request.Resource.Group, request.Resource.Version, request.Resource.Resource},
 		Name:     meta.Name, OptIn: meta.Labels["ab-build-different"],
 		PodIndex:   entry(meta.Labels, "apps.kubernetes.io/pod-index"),
-		Annotation: entry(meta.Annotations, "custom-node-selector"),
-		Revision:   meta.Labels["controller-revision-hash"],
-		HasSpec:    request.Object.Spec != nil,
-		Selector:   map[string]string{},
+		Annotation: entry(meta.Annotations, "custom-node-selector"), Placed: entry(meta.Annotations, placedKey),
+		Revision: meta.Labels["controller-revision-hash"],
+		HasSpec:  request.Object.Spec != nil,
+		Selector: map[string]string{},
 	}
 	for _, o := range meta.OwnerReferences {
 		if o.Controller != nil && *o.Controller {
@@ -98,7 +100,7 @@ func reference(body []byte) (f facts, refused, doubled bool) {
 		}
 	}
 	if spec := request.Object.Spec; spec != nil {
-		f.Affinity, f.Tolerations = string(spec.Affinity), string(spec.Tolerations)
+		f.Affinity, f.Tolerations, f.Gates = string(spec.Affinity), string(spec.Tolerations), string(spec.Gates)
 		if spec.NodeSelector != nil {
 			f.Selector = spec.NodeSelector
 		}
@@ -125,9 +127,9 @@ func fullReference(body []byte) (f facts, ok bool) {
 		Resource: groupVersionName{r.Resource.Group, r.Resource.Version, r.Resource.Resource},
 		Name:     p.Name, OptIn: p.Labels["ab-build-different"],
 		PodIndex:   entry(p.Labels, "apps.kubernetes.io/pod-index"),
-		Annotation: entry(p.Annotations, "custom-node-selector"),
-		Revision:   p.Labels["controller-revision-hash"],
-		Selector:   map[string]string{},
+		Annotation: entry(p.Annotations, "custom-node-selector"), Placed: entry(p.Annotations, placedKey),
+		Revision: p.Labels["controller-revision-hash"],
+		Selector: map[string]string{},
 	}
 	if c := metav1.GetControllerOf(&p); c != nil {
 		f.Controller = owner{c.APIVersion, c.Kind, c.Name, string(c.UID)}
@@ -154,7 +156,10 @@ func factsOf(t testing.TB, r review) facts {
 		DryRun: r.dryRun, Kind: r.kind, Resource: r.resource,
 		Name: r.pod.name, OptIn: r.pod.optIn.value,
 		Controller: r.pod.controller, Revision: r.pod.revision.value, HasSpec: r.pod.hasSpec,
-		Selector: map[string]string{}, Affinity: string(r.pod.affinity.text), Tolerations: string(r.pod.tolerations.text),
+		Selector: map[string]string{}, Affinity: string(r.pod.affinity.text), Tolerations: string(r.pod.tolerations.text), Gates: string(r.pod.gates.text),
+	}
+	if r.pod.placed.set {
+		f.Placed = &r.pod.placed.value
 	}
 	if r.pod.podIndex.set {
 		f.PodIndex = &r.pod.podIndex.value

@@ -17,6 +17,10 @@
 // node for good. Everything else (other resources, operations and subresources,
 // pods without the label) is allowed as it is.
 //
+// A pod may come with our scheduling gate, so that it waits in the cluster if this
+// program cannot be called (docs/availability.md). The patch that places it removes
+// the gate. If it is stored behind the gate, PlaceStored decides what is to be done.
+//
 // # How it is built
 //
 // decode reads the review's bytes, once; decide is a pure function from what

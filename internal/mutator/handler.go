@@ -113,10 +113,7 @@ func (h *Handler) report(r *review, d *decision, now time.Time, took time.Durati
 	if h.observer == nil || r.dryRun {
 		return
 	}
-	o := Owner{Namespace: e.namespace, StatefulSet: e.statefulSet}
-	if c := &r.pod.controller; e.statefulSet != "" && placement.IsStatefulSet(c.apiVersion, c.kind) {
-		o.APIVersion, o.UID = c.apiVersion, c.uid
-	}
+	o := ownerOf(&r.pod, e.namespace, e.statefulSet)
 	switch d.outcome {
 	case placed:
 		h.observer.Placed(Placement{o, e.pod, d.ordinal, r.pod.revision.value, d.key, d.value})
@@ -125,4 +122,13 @@ func (h *Handler) report(r *review, d *decision, now time.Time, took time.Durati
 			h.observer.Denied(Denial{o, e.pod, d.denial.reason, d.denial.problem, d.denial.message})
 		}
 	}
+}
+
+// ownerOf names the StatefulSet of a pod for an observer.
+func ownerOf(p *pod, namespace, statefulSet string) Owner {
+	o := Owner{Namespace: namespace, StatefulSet: statefulSet}
+	if c := &p.controller; statefulSet != "" && placement.IsStatefulSet(c.apiVersion, c.kind) {
+		o.APIVersion, o.UID = c.apiVersion, c.uid
+	}
+	return o
 }

@@ -12,38 +12,45 @@ var pointerEscaper = strings.NewReplacer("~", "~0", "/", "~1")
 // patchFor returns the JSON patch that gives the pod what the assignments want:
 // entries of nodeSelector (the whole of it with ReplaceExisting, if there is an
 // entry to replace it with), terms of preferred node affinity, and tolerations;
-// nil if it has them already. It touches nothing else but, when it replaces, the
-// annotation that says so: applying it and asking again yields nil.
+// nil if it has them already. It touches nothing else but the annotations that say
+// what it did, and our own scheduling gate: applying it and asking again yields nil.
+// conflict tells that an entry of the pod's own nodeSelector is replaced.
 //
-// The operations are add and replace. A test that fails is an error 500 for the
-// user, and a remove would take away what somebody else wrote.
-func patchFor(p *pod, s Settings, assignments []placement.Assignment) ([]byte, error) {
+// The operations are add and replace, and remove for the gate. A test that fails is
+// an error 500 for the user, and another remove would take away what somebody else
+// wrote.
+func patchFor(p *pod, s Settings, assignments []placement.Assignment) (text []byte, conflict bool, err error) {
 	if !p.hasSpec {
-		return nil, &fault{"spec", "it is missing"}
+		return nil, false, &fault{"spec", "it is missing"}
 	}
 	b := patch{size: 2}
 	for _, a := range assignments {
 		b.size += 80 + len(a.Key) + len(a.Value)
 	}
 	if err := b.selector(p, s, assignments); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := b.preferences(p, assignments); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := b.tolerations(p, assignments); err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if err := b.gate(p, assignments); err != nil {
+		return nil, false, err
 	}
 	if b.text == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	return append(b.text, ']'), nil
+	return append(b.text, ']'), b.conflict, nil
 }
 
 // patch is a JSON patch in the making. Its zero value holds no operation.
 type patch struct {
 	text []byte
 	size int // the bytes that it will probably need
+	// conflict: an entry of the pod's own nodeSelector is replaced.
+	conflict bool
 }
 
 // open begins an operation, up to the part of its path that follows the prefix.
@@ -91,6 +98,7 @@ func (b *patch) selector(p *pod, s Settings, assignments []placement.Assignment)
 	}
 	switch {
 	case replace && entries > 0:
+		b.conflict = true
 		b.wholeSelector("replace", assignments)
 	case done == required:
 	case entries == 0:
@@ -149,7 +157,7 @@ func (b *patch) selectorEntries(p *pod, assignments []placement.Assignment) erro
 		case right:
 			continue
 		case different:
-			op = "replace"
+			op, b.conflict = "replace", true
 		}
 		b.open(op, "/spec/nodeSelector/")
 		b.string(pointerEscaper.Replace(a.Key))

@@ -144,7 +144,7 @@ func TestPointerIsEscaped(t *testing.T) {
 		"~1/":  `/spec/nodeSelector/~01~1`,
 		"a\"é": `/spec/nodeSelector/a\"é`,
 	} {
-		got, err := patchFor(&p, Settings{}, []placement.Assignment{{Key: key, Value: "v"}})
+		got, _, err := patchFor(&p, Settings{}, []placement.Assignment{{Key: key, Value: "v"}})
 		if want := `[{"op":"add","path":"` + want + `","value":"v"}]`; err != nil || string(got) != want {
 			t.Errorf("key %q: got patch %s, error %v, want %s", key, got, err, want)
 		}
