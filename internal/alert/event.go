@@ -16,14 +16,15 @@ const (
 	Clock       Kind = "clock"       // this node's clock disagrees with the API server's
 	Denied      Kind = "denied"      // a pod was refused
 	Placed      Kind = "placed"      // a pod was given its node selector
+	Gate        Kind = "gate"        // pods wait behind the scheduling gate
 	Lifecycle   Kind = "lifecycle"   // a replica of the webhook started or stops
 )
 
 // Kinds are all kinds.
-var Kinds = []Kind{Trust, Certificate, Clock, Denied, Placed, Lifecycle}
+var Kinds = []Kind{Trust, Certificate, Clock, Denied, Placed, Gate, Lifecycle}
 
 // DefaultAlertOn is what is reported unless --alert-on says otherwise.
-var DefaultAlertOn = []Kind{Denied, Certificate, Trust, Clock, Placed}
+var DefaultAlertOn = []Kind{Denied, Certificate, Trust, Clock, Placed, Gate}
 
 // Event is one thing worth telling. Its texts are untrusted: they may come from
 // an annotation. They are copied, so an event never keeps a request's body alive.
@@ -41,11 +42,11 @@ type Event struct {
 // be zero. Two denials with equal reasons and equal details are the same mistake.
 type Details struct {
 	Code         string // Denied: what is wrong with the annotation; one of Codes
-	Field, Value string // Denied: the field that is wrong and what it holds
+	Field, Value string // Denied: the field that is wrong and what it holds; PodsWaiting: Value is one of the pods
 	Object       string // the object that was written, repaired or refused
 	Cause        string // one of Causes
 	Manager      string // the field manager that changed Object last
-	Count        int    // of repairs
+	Count        int    // of repairs, or of pods that wait
 	CA           string // start of the CA's fingerprint
 	// CAEnds and CertificateEnds are when the CA and the serving certificate expire.
 	CAEnds, CertificateEnds time.Time

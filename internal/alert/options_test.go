@@ -98,7 +98,7 @@ func TestOptionsAreValidatedAllAtOnce(t *testing.T) {
 		"--dingtalk-message-type=html: must be markdown or text",
 		"--alert-language=de: must be zh or en",
 		"--cluster-name=" + strings.Repeat("é", 65) + ": must be at most 64 characters",
-		"--alert-on=deny: must be one of [trust certificate clock denied placed lifecycle]",
+		"--alert-on=deny: must be one of [trust certificate clock denied placed gate lifecycle]",
 		"--dingtalk-at-mobiles=@138: must be 5 to 20 digits",
 		"--dingtalk-at-user-ids=(51 entries): must be at most 50 entries",
 		"--dingtalk-at-user-ids=a b: must be 1 to 64 characters",

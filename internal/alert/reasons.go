@@ -12,6 +12,7 @@ const (
 	ClockSkew, ClockRight        = "ClockSkew", "ClockRight"
 	WriteRefused, WriteSucceeded = "WriteRefused", "WriteSucceeded"
 	RepairRecurs, RepairsEnded   = "RepairRecurs", "RepairsEnded"
+	PodsWaiting, PodsReleased    = "PodsWaiting", "PodsReleased"
 
 	CACreated          = "CACreated"
 	CARotated          = "CARotated"
@@ -56,6 +57,7 @@ const (
 var severities = map[string]severity{
 	TrustLost: critical, TrustRestored: resolved, ClockSkew: warning, ClockRight: resolved,
 	WriteRefused: warning, WriteSucceeded: resolved, RepairRecurs: warning, RepairsEnded: resolved,
+	PodsWaiting: warning, PodsReleased: resolved,
 	SecretRestored: notice, CABundleRepaired: notice, Recovered: resolved,
 	PodMalformed: warning, PodUnnamed: warning, NoStatefulSet: warning, OrdinalInvalid: warning, PodIndexMismatch: warning,
 	AnnotationMissing: warning, AnnotationMalformed: warning, AnnotationInvalid: warning, MoreDenied: warning,
@@ -71,7 +73,7 @@ func severityOf(k lineKey) severity {
 
 // endOf tells what ends a state. A state is told at every change.
 var endOf = map[string]string{
-	TrustLost: TrustRestored, ClockSkew: ClockRight, WriteRefused: WriteSucceeded, RepairRecurs: RepairsEnded,
+	TrustLost: TrustRestored, ClockSkew: ClockRight, WriteRefused: WriteSucceeded, RepairRecurs: RepairsEnded, PodsWaiting: PodsReleased,
 }
 
 var beginOf = func() map[string]string {
@@ -88,7 +90,7 @@ func isState(reason string) bool { return endOf[reason] != "" || beginOf[reason]
 // Reasons lists the reasons for which there are texts of their own.
 func Reasons() []string {
 	return []string{
-		TrustLost, TrustRestored, ClockSkew, ClockRight, WriteRefused, WriteSucceeded, RepairRecurs, RepairsEnded,
+		TrustLost, TrustRestored, ClockSkew, ClockRight, WriteRefused, WriteSucceeded, RepairRecurs, RepairsEnded, PodsWaiting, PodsReleased,
 		CACreated, CARotated, CADistrusted, CARetired, CertificateRenewed, SecretRestored, CABundleRepaired, Started, Stopping,
 		PodPlaced, PodMalformed, PodUnnamed, NoStatefulSet, OrdinalInvalid, PodIndexMismatch,
 		AnnotationMissing, AnnotationMalformed, AnnotationInvalid, Recovered, MoreDenied,

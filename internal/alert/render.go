@@ -174,7 +174,7 @@ func (r *renderer) fill(text string, e entry) string {
 	}
 	return speak(text,
 		"{set}", r.subject(e.key), "{field}", r.escape(short(d.Field)), "{value}", cmp.Or(value, r.say.none),
-		"{object}", r.escape(d.Object), "{manager}", manager, "{cause}", cause, "{repairs}", itoa(d.Count),
+		"{object}", r.escape(d.Object), "{manager}", manager, "{cause}", cause, "{repairs}", itoa(d.Count), "{pods}", itoa(d.Count),
 		"{ca}", r.escape(d.CA), "{caEnds}", date(d.CAEnds), "{certificateEnds}", date(d.CertificateEnds),
 		"{skew}", r.say.duration(d.Skew), "{direction}", direction, "{text}", r.escape(d.Text),
 	)

@@ -19,6 +19,9 @@ func TestA1EveryChangeOfAStateIsTold(t *testing.T) {
 		"trust": {trust(TrustLost), trust(TrustRestored), [2]string{"is no longer trusted", "is trusted by the API server again (lasted 1 min"}},
 		"clock": {Event{Kind: Clock, Reason: ClockSkew, Details: Details{Skew: time.Hour}}, Event{Kind: Clock, Reason: ClockRight},
 			[2]string{"clock off by 1 h", "clock right again (lasted 1 min"}},
+		"pods that wait": {
+			Event{Kind: Gate, Reason: PodsWaiting, Details: Details{Count: 2, Value: "shop/db-0"}}, Event{Kind: Gate, Reason: PodsReleased},
+			[2]string{"has 2 pods that wait to be placed", "has no pods left that wait to be placed (lasted 1 min"}},
 		"a repair loop": {
 			Event{Kind: Certificate, Reason: RepairRecurs, Details: Details{Object: "Secret x", Cause: "deleted", Manager: "argocd", Count: 3}},
 			Event{Kind: Certificate, Reason: RepairsEnded, Details: Details{Object: "Secret x"}},

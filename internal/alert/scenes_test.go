@@ -84,6 +84,15 @@ func scenes() []scene {
 			s.pass(20 * time.Minute)
 			s.add(Event{Kind: Certificate, Reason: RepairsEnded, Details: Details{Object: configuration}})
 		}},
+		{"pods wait behind the scheduling gate", own, func(s *story) {
+			s.add(Event{Kind: Gate, Reason: PodsWaiting, Details: Details{Count: 3, Value: "shop/db-0"}})
+		}},
+		{"they were placed, or deleted", own, func(s *story) {
+			s.add(Event{Kind: Gate, Reason: PodsWaiting, Details: Details{Count: 3, Value: "shop/db-0"}})
+			s.tell(own)
+			s.pass(12 * time.Minute)
+			s.add(Event{Kind: Gate, Reason: PodsReleased})
+		}},
 		{"the Secret was deleted and restored", own, func(s *story) {
 			s.add(Event{Kind: Certificate, Reason: SecretRestored, Details: Details{Object: certsSecret, Cause: "deleted", Manager: "unknown"}})
 		}},

@@ -5,6 +5,7 @@ const example = `{"key":"name","even":"node1","odd":"node2"}`
 
 const (
 	applyCommand  = "kubectl apply -f manifests/"
+	gatedCommand  = "kubectl get pods -A -l ab-build-different=true --field-selector spec.nodeName=,status.phase=Pending"
 	bundleCommand = "kubectl get mutatingwebhookconfiguration sts-mutating-webhook --show-managed-fields -o yaml"
 )
 
@@ -84,7 +85,14 @@ var chinese = phrases{
 			impact: "每次改写到修复之间，带标签的 Pod 可能创建失败",
 			action: "让 {manager} 不再写入该对象，例如从其管理范围中排除",
 		},
-		RepairsEnded:       {title: "不再被改写：{object}", line: "{object} 不再被改写"},
+		RepairsEnded: {title: "不再被改写：{object}", line: "{object} 不再被改写"},
+		PodsWaiting: {
+			title: "{pods} 个 Pod 等待放置", line: "{pods} 个 Pod 停在调度门控",
+			cause:  "{pods} 个 Pod 等待超过一分钟仍无法放置，例如 {value}",
+			impact: "这些 Pod 暂不启动；已运行的 Pod 不受影响",
+			action: "按每个 Pod 的事件提示处理。列出这些 Pod", example: gatedCommand,
+		},
+		PodsReleased:       {title: "已没有等待放置的 Pod", line: "不再有 Pod 等待"},
 		CACreated:          {title: "已创建 CA", line: "已创建 CA {ca}，有效期至 {caEnds}，服务证书至 {certificateEnds}"},
 		CARotated:          {title: "已轮换 CA", line: "已启用新 CA {ca}，有效期至 {caEnds}，服务证书至 {certificateEnds}；旧 CA 暂时仍受信任"},
 		CADistrusted:       {title: "已停止信任旧 CA", line: "只信任新 CA {ca}，有效期至 {caEnds}，服务证书至 {certificateEnds}"},

@@ -115,7 +115,7 @@ func TestAMistakeInAnAlertFlagIsExplainedBeforeAnythingIsSent(t *testing.T) {
 		flags []string
 		want  []string // whole lines
 	}{
-		"an unknown event":            {[]string{"--alert-on=denied,started"}, []string{"--alert-on=started: must be one of [trust certificate clock denied placed lifecycle]"}},
+		"an unknown event":            {[]string{"--alert-on=denied,started"}, []string{"--alert-on=started: must be one of [trust certificate clock denied placed gate lifecycle]"}},
 		"an unknown language":         {[]string{"--alert-language=fr"}, []string{"--alert-language=fr: must be zh or en"}},
 		"an unknown message type":     {[]string{"--dingtalk-message-type=card"}, []string{"--dingtalk-message-type=card: must be markdown or text"}},
 		"a window below its bound":    {[]string{"--alert-window=10ms"}, []string{"--alert-window=10ms: must be from 1s to 10m"}},
@@ -177,7 +177,7 @@ func TestAlertOnSelectsTheEvents(t *testing.T) {
 		flags []string
 		want  []alert.Kind
 	}{
-		"by default all but starts and stops": {nil, []alert.Kind{alert.Denied, alert.Certificate, alert.Trust, alert.Clock, alert.Placed}},
+		"by default all but starts and stops": {nil, []alert.Kind{alert.Denied, alert.Certificate, alert.Trust, alert.Clock, alert.Placed, alert.Gate}},
 		"one":                                 {[]string{"--alert-on=denied"}, []alert.Kind{alert.Denied}},
 		"two":                                 {[]string{"--alert-on=trust,lifecycle"}, []alert.Kind{alert.Trust, alert.Lifecycle}},
 	} {

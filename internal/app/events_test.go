@@ -38,7 +38,7 @@ func TestA13EveryReasonIsOneStyleAndHasWords(t *testing.T) {
 			t.Errorf("alerts have no words for the cause %q", cause)
 		}
 	}
-	have := slices.Concat(mutator.Reasons(), rotator.Reasons(), []string{alert.PodPlaced, alert.Started, alert.Stopping, alert.Recovered, alert.MoreDenied})
+	have := slices.Concat(mutator.Reasons(), rotator.Reasons(), []string{alert.PodPlaced, alert.PodsWaiting, alert.PodsReleased, alert.Started, alert.Stopping, alert.Recovered, alert.MoreDenied})
 	for _, reason := range alert.Reasons() {
 		if !slices.Contains(have, reason) {
 			t.Errorf("alerts have words for %q, which nothing reports", reason)
