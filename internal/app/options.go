@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"sts-mutating-webhook/internal/alert"
+	"sts-mutating-webhook/internal/mutator"
 	"sts-mutating-webhook/internal/rotator"
 	"sts-mutating-webhook/internal/server"
 )
@@ -137,6 +138,10 @@ func (o *serveOptions) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (o *serveOptions) mutatorSettings() mutator.Settings {
+	return mutator.Settings{DefaultStatefulSet: o.defaultStatefulSet, ReplaceExisting: o.existingSelector == selectorReplace}
 }
 
 func (o *serveOptions) serverOptions() server.Options {

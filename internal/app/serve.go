@@ -28,6 +28,7 @@ import (
 
 	"sts-mutating-webhook/internal/alert"
 	"sts-mutating-webhook/internal/mutator"
+	"sts-mutating-webhook/internal/placer"
 	"sts-mutating-webhook/internal/plan"
 	"sts-mutating-webhook/internal/recorder"
 	"sts-mutating-webhook/internal/rotator"
@@ -51,6 +52,7 @@ type process struct {
 	recorder *recorder.Recorder // nil with --events=false
 	manager  manager.Manager
 	cluster  clusterView
+	placer   *placer.Placer
 }
 
 func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
@@ -95,7 +97,7 @@ func (c *serve) wire(log logr.Logger, lines io.Writer) (*process, error) {
 	var err error
 	alerts := c.alerts.Options
 	alerts.Log, alerts.Registerer = log.WithName("alert"), metrics.Registry
-	alerts.Replica, _ = os.Hostname()
+	alerts.Replica = replicaName()
 	if p.notifier, err = alert.New(alerts); err != nil {
 		return nil, fmt.Errorf("set up alerts: %w", err)
 	}
@@ -130,9 +132,7 @@ func (c *serve) newRecorder(log logr.Logger) (*recorder.Recorder, error) {
 }
 
 func (c *serve) newServer(p *process, events events, log logr.Logger, lines io.Writer) (*server.Server, error) {
-	pods := mutator.NewHandler(mutator.Settings{
-		DefaultStatefulSet: c.defaultStatefulSet, ReplaceExisting: c.replaces(),
-	}, events, lines, log, metrics.Registry)
+	pods := mutator.NewHandler(c.mutatorSettings(), events, lines, log, metrics.Registry)
 	o := c.serverOptions()
 	o.GetCertificate, o.Ready = p.rotator.GetCertificate, p.rotator.Ready
 	p.cluster.log = log.WithName("cluster")
@@ -160,6 +160,9 @@ func (c *serve) setUpManager(p *process) error {
 		return fmt.Errorf("create manager: %w", err)
 	}
 	p.cluster.options, p.cluster.live, p.cluster.cache = c.checks, p.manager.GetAPIReader(), p.manager.GetCache()
+	if p.placer, err = c.newPlacer(p); err != nil {
+		return err
+	}
 	return p.rotator.SetupWithManager(p.manager)
 }
 
@@ -168,6 +171,12 @@ func (c *serve) cachedObjects(p *process) map[client.Object]cache.ByObject {
 	objects := p.rotator.CachedObjects()
 	maps.Copy(objects, c.checks.objects())
 	return objects
+}
+
+// replicaName is the pod's name.
+func replicaName() string {
+	name, _ := os.Hostname()
+	return name
 }
 
 // dialSelf connects to our own TLS listener.
@@ -217,6 +226,7 @@ func (p *process) run(ctx context.Context) error {
 	part("rotator", behind, stopServing, p.rotator.Start)
 	part("events", behind, func() {}, p.recorder.Start)
 	part("cluster", behind, func() {}, p.cluster.Start)
+	part("placer", behind, func() {}, p.placer.Start)
 	part("alerts", behind, func() {}, p.notifier.Start)
 	return g.Wait()
 }

@@ -17,8 +17,14 @@ type Stored struct {
 	Denial *Denial
 }
 
+// StoredKeys are the labels and annotations that PlaceStored reads.
+func StoredKeys() []string {
+	return []string{optInLabel, podIndexLabel, revisionLabel, annotationKey, replacedKey, placedKey}
+}
+
 // PlaceStored decides about a stored pod of the namespace, given as JSON, just as the
-// webhook decides about one that is created. It is a pure function.
+// webhook decides about one that is created. Of its spec only nodeSelector, affinity,
+// tolerations and schedulingGates are read. It is a pure function.
 func (s Settings) PlaceStored(namespace string, object []byte) Stored {
 	d := decoder{scan: jsonscan.New(object)}
 	var seen bool

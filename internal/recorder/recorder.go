@@ -119,6 +119,13 @@ func (r *Recorder) Denied(set StatefulSet, reason, message string) {
 	r.events.Event(set.reference(), corev1.EventTypeWarning, reason, printable.Clip(message, maxMessage))
 }
 
+// Event records something about any object; a nil Recorder does not. eventType is that of an Event, reason a CamelCase word.
+func (r *Recorder) Event(object runtime.Object, eventType, reason, message string) {
+	if r != nil {
+		r.events.Event(object, eventType, reason, printable.Clip(message, maxMessage))
+	}
+}
+
 // Placed records that pods of a revision of set are placed: pod, the first that was seen, by placement. Replicas and repeated
 // calls give one Event for a revision as long as the API server keeps it, an hour by default.
 func (r *Recorder) Placed(set StatefulSet, revision, pod, placement string) {
