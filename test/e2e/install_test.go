@@ -91,8 +91,11 @@ func (s *suite) caBundle(t *testing.T) []byte {
 	t.Helper()
 	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
 	must(t, err)
-	if len(configuration.Webhooks) != 1 || configuration.Webhooks[0].Name != serviceName {
-		t.Fatalf("webhooks of the configuration: got %v, want the one named %s", configuration.Webhooks, serviceName)
+	if len(configuration.Webhooks) != 2 || configuration.Webhooks[0].Name != serviceName || configuration.Webhooks[1].Name != "gated."+serviceName {
+		t.Fatalf("webhooks of the configuration: got %v, want %s and that for gated pods", configuration.Webhooks, serviceName)
+	}
+	if first, second := configuration.Webhooks[0].ClientConfig.CABundle, configuration.Webhooks[1].ClientConfig.CABundle; !bytes.Equal(first, second) {
+		t.Errorf("the caBundles differ: %q and %q", first, second)
 	}
 	return configuration.Webhooks[0].ClientConfig.CABundle
 }

@@ -32,15 +32,17 @@ func TestClassify(t *testing.T) {
 		want  Outcome
 		cause string
 	}{
-		"the selector of its ordinal is admitted":      {201, `{"spec":{"nodeSelector":{"name":"node1","disk":"ssd"}}}`, Admitted, ""},
-		"the other group's selector is wrong":          {201, `{"spec":{"nodeSelector":{"name":"node2"}}}`, WrongSelector, "node selector node2, want node1"},
-		"no selector is unmutated":                     {201, `{"spec":{}}`, Unmutated, "no node selector"},
-		"another key alone is unmutated":               {201, `{"spec":{"nodeSelector":{"disk":"ssd"}}}`, Unmutated, "no node selector"},
-		"a webhook that cannot be called is refused":   {500, status(failure), Refused, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
-		"a webhook that says no is denied":             {422, status(`admission webhook "x.y.z" denied the request: no owner`), Denied, `admission webhook "x.y.z" denied the request: no owner`},
-		"an apiserver that starts is unavailable":      {403, status("pods is forbidden: not yet ready to handle request"), Unavailable, "pods is forbidden: not yet ready to handle request"},
-		"an answer that is no JSON is unavailable":     {502, `<html>`, Unavailable, "answer is no JSON: Bad Gateway"},
-		"an overloaded apiserver is unavailable (429)": {429, status("too many requests"), Unavailable, "too many requests"},
+		"the selector of its ordinal is admitted":       {201, `{"spec":{"nodeSelector":{"name":"node1","disk":"ssd"}}}`, Admitted, ""},
+		"the other group's selector is wrong":           {201, `{"spec":{"nodeSelector":{"name":"node2"}}}`, WrongSelector, "node selector node2, want node1"},
+		"a pod behind our gate waits":                   {201, `{"spec":{"schedulingGates":[{"name":"sts-webhook.custom-system.svc/placement"}]}}`, Gated, "scheduling gate"},
+		"a pod behind another gate has slipped through": {201, `{"spec":{"schedulingGates":[{"name":"example.com/quota"}]}}`, Unmutated, "no node selector"},
+		"no selector is unmutated":                      {201, `{"spec":{}}`, Unmutated, "no node selector"},
+		"another key alone is unmutated":                {201, `{"spec":{"nodeSelector":{"disk":"ssd"}}}`, Unmutated, "no node selector"},
+		"a webhook that cannot be called is refused":    {500, status(failure), Refused, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		"a webhook that says no is denied":              {422, status(`admission webhook "x.y.z" denied the request: no owner`), Denied, `admission webhook "x.y.z" denied the request: no owner`},
+		"an apiserver that starts is unavailable":       {403, status("pods is forbidden: not yet ready to handle request"), Unavailable, "pods is forbidden: not yet ready to handle request"},
+		"an answer that is no JSON is unavailable":      {502, `<html>`, Unavailable, "answer is no JSON: Bad Gateway"},
+		"an overloaded apiserver is unavailable (429)":  {429, status("too many requests"), Unavailable, "too many requests"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, why := classify(tc.code, []byte(tc.body), selectorKey, evenGroup)

@@ -23,6 +23,9 @@ const (
 	Unmutated
 	// WrongSelector: created with another node selector than the ordinal asks for.
 	WrongSelector
+	// Gated: created without the node selector, behind the webhook's scheduling gate: it
+	// waits and is placed later.
+	Gated
 	// Unavailable: the cluster itself could not answer: no connection, a
 	// connection that broke, an apiserver that starts, stops or is overloaded.
 	Unavailable
@@ -31,18 +34,19 @@ const (
 )
 
 func (o Outcome) String() string {
-	return [...]string{"admitted", "refused", "denied", "unmutated", "wrong selector", "unavailable"}[o]
+	return [...]string{"admitted", "refused", "denied", "unmutated", "wrong selector", "gated", "unavailable"}[o]
 }
 
 // Lost tells whether the webhook is to blame for a pod that was not placed.
-func (o Outcome) Lost() bool { return o != Admitted && o != Unavailable }
+func (o Outcome) Lost() bool { return o != Admitted && o != Gated && o != Unavailable }
 
 // answer is what classify needs of a Pod or a Status.
 type answer struct {
 	Message string              `json:"message"`
 	Reason  metav1.StatusReason `json:"reason"`
 	Spec    struct {
-		NodeSelector map[string]string `json:"nodeSelector"`
+		NodeSelector    map[string]string       `json:"nodeSelector"`
+		SchedulingGates []struct{ Name string } `json:"schedulingGates"`
 	} `json:"spec"`
 }
 
@@ -71,6 +75,8 @@ func classify(status int, body []byte, key, want string) (Outcome, string) {
 	}
 	got, set := a.Spec.NodeSelector[key]
 	switch {
+	case !set && len(a.Spec.SchedulingGates) == 1 && a.Spec.SchedulingGates[0].Name == gate:
+		return Gated, "scheduling gate"
 	case !set:
 		return Unmutated, "no node selector"
 	case got != want:

@@ -14,6 +14,7 @@ const (
 	// OptIn is the label, with the value "true", that sends a pod to the webhook.
 	OptIn = "ab-build-different"
 
+	gate        = "sts-webhook.custom-system.svc/placement"
 	annotation  = "custom-node-selector"
 	selectorKey = "name"
 	evenGroup   = "node1"

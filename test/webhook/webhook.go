@@ -33,7 +33,10 @@ const (
 	// ValidatingConfiguration refuses StatefulSets whose pods would be refused.
 	ValidatingConfiguration = "sts-validating-webhook"
 	Label                   = "ab-build-different"
-	Annotation              = "custom-node-selector"
+	// Gate is the scheduling gate, GateMark the annotation of pods that had it.
+	Gate       = "sts-webhook.custom-system.svc/placement"
+	GateMark   = "sts-webhook.custom-system.svc/placed"
+	Annotation = "custom-node-selector"
 )
 
 // pollInterval bounds how late a wait notices, and so the error of the times
@@ -131,6 +134,40 @@ func (w *Webhook) StopChecks(ctx context.Context) error {
 		return fmt.Errorf("stop checks: %w", err)
 	}
 	return w.wait(ctx, "the end of the checks", func(ctx context.Context) (bool, error) { return w.createMistake(ctx) == nil, nil })
+}
+
+// gateManifests turn the gate on.
+const gateManifests = "manifests/optional/gate"
+
+// StartGate turns the gate on, and returns when the apiserver puts it on pods.
+func (w *Webhook) StartGate(ctx context.Context) error {
+	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path(gateManifests)); err != nil {
+		return fmt.Errorf("start gate: %w", err)
+	}
+	return w.wait(ctx, "the gate", func(ctx context.Context) (bool, error) { return w.marked(ctx), nil })
+}
+
+// StopGate turns the gate off, and returns when the apiserver does not put it on pods any more.
+func (w *Webhook) StopGate(ctx context.Context) error {
+	if _, err := w.Cluster.Kubectl(ctx, "delete", "-f", w.Path(gateManifests), "--ignore-not-found"); err != nil {
+		return fmt.Errorf("stop gate: %w", err)
+	}
+	return w.wait(ctx, "the end of the gate", func(ctx context.Context) (bool, error) { return !w.marked(ctx), nil })
+}
+
+// marked tells whether a pod that is created is marked by the policy of the gate, in a dry run.
+func (w *Webhook) marked(ctx context.Context) bool {
+	yes := true
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "probe-0", Labels: map[string]string{Label: "true"},
+			Annotations:     map[string]string{Annotation: `{"key":"name","even":"node1","odd":"node2"}`},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "probe", UID: "1", Controller: &yes}},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: "pause"}}},
+	}
+	made, err := w.Client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err == nil && made.Annotations[GateMark] != ""
 }
 
 // createMistake makes a dry run of a StatefulSet whose pods would be refused.
