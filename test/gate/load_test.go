@@ -1,0 +1,203 @@
+package gate
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+
+	"sts-mutating-webhook/test/load"
+	"sts-mutating-webhook/test/process"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// expectNoneLost fails if a creation was refused or could start on a wrong node.
+func expectNoneLost(t *testing.T, r load.Report) {
+	t.Helper()
+	if len(r.Samples) < 50 {
+		t.Errorf("%d creations, too few to prove anything", len(r.Samples))
+	}
+	if n := r.Lost() + r.Count(load.Unavailable); n != 0 {
+		t.Errorf("%d of %d creations were lost, want none: %v", n, len(r.Samples), r.Causes())
+	}
+}
+
+// p99 is the latency that one creation of a hundred exceeds.
+func p99(r load.Report) time.Duration {
+	var all []time.Duration
+	for _, s := range r.Samples {
+		all = append(all, s.Latency)
+	}
+	slices.Sort(all)
+	return all[len(all)*99/100]
+}
+
+// testSwitch turns the gate on and off while a StatefulSet is rolled and pods are created.
+func (s *suite) testSwitch(t *testing.T) {
+	must(t, s.StopGate(s.ctx))
+	s.deleteSet(t, "switched")
+	s.createSet(t, statefulSet("switched", 4, byParity))
+	s.runs(t, "switched", 4)
+	run := s.startLoad(t)
+	rounds := 2
+	if s.full {
+		rounds = 5
+	}
+	for range rounds {
+		s.kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/switched")
+		must(t, s.StartGate(s.ctx))
+		s.pause(2 * time.Second)
+		must(t, s.StopGate(s.ctx))
+		s.pause(2 * time.Second)
+	}
+	r := run.Stop()
+	expectNoneLost(t, r)
+	s.runs(t, "switched", 4)
+	if n := s.failures(t, "switched"); n != 0 {
+		t.Errorf("%d pods of the StatefulSet were refused, want none", n)
+	}
+	s.remark("Turned on and off %d times under 50 creations a second: %d of %d lost, %d stored behind the gate; p99 %d ms.",
+		rounds, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
+	s.deleteSet(t, "switched")
+}
+
+// testKills ends replicas without warning, one after the other and all at once.
+func (s *suite) testKills(t *testing.T) {
+	rounds, kills := 1, [][]int{{0}, {1}}
+	if s.full {
+		rounds, kills = 5, [][]int{{0}, {1}, {0, 1}}
+	}
+	for _, policy := range []string{"Fail", "gate"} {
+		t.Run(policy, func(t *testing.T) {
+			s.setPolicy(t, policy)
+			run := s.startLoad(t)
+			for range rounds {
+				for _, which := range kills {
+					s.kill(t, which)
+				}
+			}
+			r := run.Stop()
+			s.remark("SIGKILL of %s, %d times, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
+				sequence(kills), rounds, policy, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
+			if policy == "Fail" {
+				if r.Lost() == 0 {
+					t.Error("the control lost nothing, so this proves nothing")
+				}
+				return
+			}
+			expectNoneLost(t, r)
+			if r.Count(load.Gated) == 0 {
+				t.Error("no pod was stored behind the gate, so this proves nothing")
+			}
+		})
+	}
+}
+
+// sequence says which replicas are killed.
+func sequence(kills [][]int) string {
+	if len(kills) > 2 {
+		return "one replica, of the other, and of both"
+	}
+	return "one replica, then of the other"
+}
+
+// kill ends the processes of those replicas at once and waits until they are Ready again.
+func (s *suite) kill(t *testing.T, which []int) {
+	t.Helper()
+	replicas, err := s.Replicas(s.ctx)
+	must(t, err)
+	slices.SortFunc(replicas, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	before := map[string]int32{}
+	for _, i := range which {
+		pid, err := process.PID(replicas[i], "/sts-webhook")
+		must(t, err)
+		before[replicas[i].Name] = replicas[i].Status.ContainerStatuses[0].RestartCount
+		must(t, unix.Kill(pid, unix.SIGKILL))
+	}
+	s.eventually(t, 2*time.Minute, func() error {
+		now, err := s.Replicas(s.ctx)
+		if err != nil {
+			return err
+		}
+		for _, pod := range now {
+			status := pod.Status.ContainerStatuses[0]
+			if n, killed := before[pod.Name]; killed && (status.RestartCount == n || !status.Ready) {
+				return fmt.Errorf("%s was not restarted", pod.Name)
+			}
+		}
+		return nil
+	})
+	s.pause(time.Second) // the Service follows
+}
+
+// testMissingPolicy takes away the parts of the gate under load, with replicas and
+// without: pods without a gate are then those of the webhook with failurePolicy Fail.
+func (s *suite) testMissingPolicy(t *testing.T) {
+	s.setPolicy(t, "gate")
+	const file = "manifests/optional/gate/10-policy.yaml"
+	for _, replicas := range []bool{true, false} {
+		t.Run(fmt.Sprintf("replicas %v", replicas), func(t *testing.T) {
+			if !replicas {
+				must(t, s.Scale(s.ctx, 0))
+				defer func() { must(t, s.Scale(s.ctx, 2)) }()
+			}
+			run := s.startLoad(t)
+			for _, kind := range []string{"mutatingadmissionpolicybinding", "mutatingadmissionpolicy"} {
+				s.kubectl(t, "delete", kind, "sts-webhook-gate")
+				s.pause(2 * time.Second)
+				s.kubectl(t, "apply", "-f", s.Path(file))
+				s.pause(2 * time.Second)
+			}
+			r := run.Stop()
+			if replicas {
+				expectNoneLost(t, r)
+				return
+			}
+			if n := r.Count(load.Unmutated, load.WrongSelector, load.Denied); n != 0 || r.Count(load.Gated) == 0 || r.Count(load.Refused) == 0 {
+				t.Errorf("%d slipped through or were denied, %d behind the gate, %d refused; want none, some, some: %v",
+					n, r.Count(load.Gated), r.Count(load.Refused), r.Causes())
+			}
+			s.remark("No replica, and the binding, then the policy, deleted and applied again: %d of %d creations behind the gate, %d refused, %d without selector.",
+				r.Count(load.Gated), len(r.Samples), r.Count(load.Refused), r.Count(load.Unmutated))
+		})
+	}
+}
+
+// testBadAnnotation: what cannot be placed is explained, and the way out works.
+func (s *suite) testBadAnnotation(t *testing.T) {
+	s.setPolicy(t, "gate")
+	must(t, s.Scale(s.ctx, 0))
+	s.deleteSet(t, "bad")
+	s.createSet(t, statefulSet("bad", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`))
+	s.eventually(t, time.Minute, func() error {
+		if n := len(s.podsOf(t, "bad")); n != 1 {
+			return fmt.Errorf("%d pods, want 1 behind the gate", n)
+		}
+		return nil
+	})
+	must(t, s.Scale(s.ctx, 2))
+	for _, kind := range []string{"Pod", "StatefulSet"} {
+		s.eventually(t, time.Minute, func() error {
+			out, err := s.Cluster.Kubectl(s.ctx, "--namespace", namespace, "get", "events", "--field-selector=reason=NotPlaced,involvedObject.kind="+kind, "-o", "jsonpath={.items[*].message}")
+			if err != nil {
+				return err
+			}
+			return contains(out, `field "evn" is unknown`, "kubectl -n "+namespace+" delete pod bad-0")
+		})
+	}
+	if n, err := s.Sum(s.ctx, "sts_webhook_gated_pods", nil); err != nil || n != 2 {
+		t.Errorf("the replicas see %v pods behind the gate, %v, want the one each", n, err)
+	}
+	pod := s.podsOf(t, "bad")[0]
+	if len(pod.Spec.SchedulingGates) != 1 || pod.Spec.NodeName != "" {
+		t.Errorf("the pod does not wait: %+v", pod.Spec)
+	}
+	s.kubectl(t, "--namespace", namespace, "patch", "statefulset", "bad", "--type=merge", "-p",
+		`{"spec":{"template":{"metadata":{"annotations":{"`+webhook.Annotation+`":"{\"key\":\"name\",\"even\":\"node1\",\"odd\":\"node2\"}"}}}}}`)
+	s.kubectl(t, "--namespace", namespace, "delete", "pod", "bad-0")
+	s.runs(t, "bad", 1)
+	s.deleteSet(t, "bad")
+}

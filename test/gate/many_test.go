@@ -1,0 +1,145 @@
+package gate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/process"
+	"sts-mutating-webhook/test/webhook"
+)
+
+// manySelector finds the pods of testMany.
+const manySelector = "many=true"
+
+// testMany places many pods that were stored during an outage. Their StatefulSet is of a
+// kind that this cluster does not have, so that no controller touches them, and their
+// node does not exist, so that none runs.
+func (s *suite) testMany(t *testing.T) {
+	pods := 400
+	if s.full {
+		pods = 2000
+	}
+	s.setPolicy(t, "gate")
+	must(t, s.Scale(s.ctx, 0))
+	t.Cleanup(func() {
+		s.kubectl(t, "--namespace", namespace, "delete", "pods", "--selector="+manySelector, "--grace-period=0", "--force")
+	})
+	var work errgroup.Group
+	work.SetLimit(20)
+	for i := range pods {
+		work.Go(func() error { return s.createLoose(i) })
+	}
+	must(t, work.Wait())
+	if n := s.waiting(t); n != pods {
+		t.Fatalf("%d pods wait behind the gate, want %d", n, pods)
+	}
+	before := s.patches(t)
+	s.kubectl(t, "--namespace", webhook.Namespace, "scale", "deployment/"+webhook.Deployment, "--replicas=2")
+	var ready time.Time
+	var took time.Duration
+	s.eventually(t, 2*time.Minute, func() error {
+		replicas, err := s.Replicas(s.ctx)
+		if err != nil {
+			return err
+		}
+		if ready.IsZero() {
+			ready = firstReady(replicas)
+		}
+		if n := s.waiting(t); n > 0 || ready.IsZero() {
+			return fmt.Errorf("%d pods wait", n)
+		}
+		took = time.Since(ready)
+		return nil
+	})
+	must(t, s.WaitRollout(s.ctx))
+	largest := int64(0)
+	replicas, err := s.Replicas(s.ctx)
+	must(t, err)
+	for _, pod := range replicas {
+		pid, err := process.PID(pod, "/sts-webhook")
+		must(t, err)
+		m, err := process.ReadMemory(pid)
+		must(t, err)
+		largest = max(largest, m.Unreclaimable())
+	}
+	after := s.patches(t)
+	accepted, rejected := after.accepted-before.accepted, after.rejected-before.rejected
+	s.remark("%d pods stored during an outage were placed within %.1f s after the first Ready replica, with %d patches, of which %d met another replica's; the largest replica then held %d MiB.",
+		pods, took.Seconds(), accepted+rejected, rejected, largest>>20)
+	if accepted != pods || rejected > pods/5 {
+		t.Errorf("%d patches accepted, %d rejected, want %d and at most a fifth of that", accepted, rejected, pods)
+	}
+}
+
+func (s *suite) createLoose(i int) error {
+	yes := true
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        fmt.Sprintf("many-%d", i),
+			Labels:      map[string]string{webhook.Label: "true", "many": "true"},
+			Annotations: map[string]string{webhook.Annotation: `{"key": "nowhere", "even": "a", "odd": "b"}`},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "apps.kruise.io/v1beta1", Kind: "StatefulSet", Name: "many", UID: "6f0a4a1e-8a55-4d2c-9c0a-0d1f2f3a4b5c", Controller: &yes,
+			}},
+		},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: cluster.PauseImage}}},
+	}
+	_, err := s.Client.CoreV1().Pods(namespace).Create(s.ctx, pod, metav1.CreateOptions{})
+	return err
+}
+
+// waiting counts the pods of testMany that wait behind the gate.
+func (s *suite) waiting(t *testing.T) (n int) {
+	t.Helper()
+	list, err := s.Client.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{LabelSelector: manySelector})
+	must(t, err)
+	for _, pod := range list.Items {
+		if len(pod.Spec.SchedulingGates) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// patches counts, in the audit log, what the webhook's service account did to pods.
+type patches struct{ accepted, rejected int }
+
+func (s *suite) patches(t *testing.T) (p patches) {
+	t.Helper()
+	file, err := os.Open(s.Cluster.LogPath(cluster.Audit))
+	must(t, err)
+	defer file.Close()
+	for lines := json.NewDecoder(file); ; {
+		var event struct {
+			User           struct{ Username string }
+			Verb           string
+			Stage          string
+			ObjectRef      struct{ Resource, Name string }
+			ResponseStatus struct{ Code int }
+		}
+		if err := lines.Decode(&event); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return p
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case event.Verb != "patch" || event.ObjectRef.Resource != "pods" || !strings.HasPrefix(event.ObjectRef.Name, "many-"):
+		case !strings.HasSuffix(event.User.Username, ":"+webhook.Deployment) || event.Stage == "RequestReceived":
+		case event.ResponseStatus.Code == 200:
+			p.accepted++
+		default:
+			p.rejected++
+		}
+	}
+}
