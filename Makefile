@@ -76,7 +76,7 @@ test-rollout: ## restart, kill and drain replicas under load on a real cluster a
 
 .PHONY: test-gate
 test-gate: ## take all replicas away with each failure policy, kill, cut off, place 2000 pods; writes docs/availability.md (root)
-	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 60m -v -run EndToEnd ./test/gate
+	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 60m -v -run TestGate ./test/gate
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)

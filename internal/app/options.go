@@ -141,7 +141,7 @@ func (o *serveOptions) validate() error {
 }
 
 func (o *serveOptions) mutatorSettings() mutator.Settings {
-	return mutator.Settings{DefaultStatefulSet: o.defaultStatefulSet, ReplaceExisting: o.existingSelector == selectorReplace}
+	return mutator.Settings{DefaultStatefulSet: o.defaultStatefulSet, ReplaceExisting: o.replaces()}
 }
 
 func (o *serveOptions) serverOptions() server.Options {

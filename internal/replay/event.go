@@ -10,8 +10,13 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// webhook is the name of ours in every installation: that of its Service.
-const webhook = "sts-webhook.custom-system.svc"
+// webhook is the name of ours in every installation: that of its Service. gated is the one for pods behind the optional gate.
+const (
+	webhook = "sts-webhook.custom-system.svc"
+	gated   = "gated." + webhook
+)
+
+func ours(name string) bool { return name == webhook || name == gated }
 
 // Prefixes of the annotations in which the API server records the webhooks that it called.
 const (
@@ -97,18 +102,19 @@ func (e *event) calls() (calls []call, err error) {
 // failed tells that the API server got no decision from our webhook.
 func (e *event) failed() bool {
 	for key, value := range e.Annotations {
-		if strings.HasPrefix(key, failedOpenPrefix) && value == webhook {
+		if strings.HasPrefix(key, failedOpenPrefix) && ours(value) {
 			return true
 		}
 	}
-	return strings.Contains(e.ResponseStatus.Message, fmt.Sprintf("failed calling webhook %q", webhook))
+	return strings.Contains(e.ResponseStatus.Message, fmt.Sprintf("failed calling webhook %q", webhook)) // the other one's policy is Ignore
 }
 
 // denial is the text with which our webhook refused the pod, empty if it did not.
 func (e *event) denial() string {
-	message, ok := strings.CutPrefix(e.ResponseStatus.Message, fmt.Sprintf("admission webhook %q denied the request", webhook))
-	if !ok {
-		return ""
+	for _, name := range []string{webhook, gated} {
+		if message, ok := strings.CutPrefix(e.ResponseStatus.Message, fmt.Sprintf("admission webhook %q denied the request", name)); ok {
+			return strings.TrimLeft(message, ": ")
+		}
 	}
-	return strings.TrimLeft(message, ": ")
+	return ""
 }

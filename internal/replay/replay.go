@@ -117,7 +117,7 @@ func (r *Replayer) decide(line []byte) (Class, *Change) {
 		return NoEvent, nil
 	}
 	calls, err := e.calls()
-	called := slices.ContainsFunc(calls, func(c call) bool { return c.webhook == webhook })
+	called := slices.ContainsFunc(calls, func(c call) bool { return ours(c.webhook) })
 	switch {
 	case !e.aboutPods() || !called && err == nil && e.Verb != "create":
 		return OtherRequest, nil
@@ -160,7 +160,7 @@ func (e *event) optedIn() bool {
 
 // compare decides again. It returns nil if that changes nothing; an error if the log does not hold what was decided about.
 func (r *Replayer) compare(e *event, calls []call) (*Change, error) {
-	own := slices.IndexFunc(calls, func(c call) bool { return c.webhook == webhook })
+	own := slices.IndexFunc(calls, func(c call) bool { return ours(c.webhook) })
 	sent := []byte(e.RequestObject)
 	var err error
 	for _, c := range calls[:own] {
@@ -172,7 +172,7 @@ func (r *Replayer) compare(e *event, calls []call) (*Change, error) {
 	if from.Denied == "" {
 		after := sent
 		for _, c := range calls[own:] {
-			if c.webhook != webhook {
+			if !ours(c.webhook) {
 				continue
 			}
 			if after, err = patched(after, c.patch, true); err != nil {

@@ -131,6 +131,8 @@ func TestEachLineIsOfOneClass(t *testing.T) {
 			return r
 		}(), CallFailed, nil},
 		"a call that failed and was ignored":      {web.with(failedOpenPrefix+"round_0_index_0", webhook).call(0, 0, webhook, ""), CallFailed, nil},
+		"a pod behind the gate":                   {web.call(0, 0, gated, added), Decided, nil},
+		"one whose call failed":                   {web.with(failedOpenPrefix+"round_0_index_0", gated).call(0, 0, gated, ""), CallFailed, nil},
 		"a call of another webhook that failed":   {web.with(failedOpenPrefix+"round_0_index_1", "b").call(0, 0, webhook, added), Decided, nil},
 		"an event without the pod":                {creation("").call(0, 0, webhook, ""), NoObject, nil},
 		"an event that was truncated":             {creation("").with(truncatedKey, "true").call(0, 0, webhook, ""), Truncated, nil},

@@ -38,7 +38,7 @@ type suite struct {
 	report []string
 }
 
-func TestEndToEndGate(t *testing.T) {
+func TestGate(t *testing.T) {
 	if os.Getenv("TEST_CLUSTER") == "" {
 		t.Skip("NOT RUN: the test brings up a real cluster; set TEST_CLUSTER=1 (make test-gate) and be root")
 	}
