@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/yaml"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -84,4 +83,3 @@ func (s *suite) plan(t *testing.T, args ...string) plans {
 }
 
 // gone tells whether an object has changed, or is not there any more.
-func gone(err error) bool { return apierrors.IsConflict(err) || apierrors.IsNotFound(err) }

@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -96,8 +95,7 @@ func bringUp(ctx context.Context, t *testing.T, binary string) *cluster.Cluster 
 	return c
 }
 
-// watch keeps pods and events, and says of every pod on a fake node that it is Ready, as its kubelet would. The next pod of an
-// OrderedReady StatefulSet, and of a rollout, waits for that.
+// watch keeps pods and events.
 func (s *suite) watch(t *testing.T) {
 	factory := informers.NewSharedInformerFactory(s.Client, 0)
 	pods, events := factory.Core().V1().Pods().Informer(), factory.Core().V1().Events().Informer()
@@ -105,11 +103,6 @@ func (s *suite) watch(t *testing.T) {
 	must(t, events.AddIndexers(cache.Indexers{byObject: func(obj any) ([]string, error) {
 		return []string{string(obj.(*corev1.Event).InvolvedObject.UID)}, nil
 	}}))
-	_, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { s.makeReady(t, obj.(*corev1.Pod)) },
-		UpdateFunc: func(_, obj any) { s.makeReady(t, obj.(*corev1.Pod)) },
-	})
-	must(t, err)
 	ctx, stop := context.WithCancel(s.ctx)
 	factory.Start(ctx.Done())
 	t.Cleanup(func() { stop(); factory.Shutdown() })
@@ -118,23 +111,6 @@ func (s *suite) watch(t *testing.T) {
 
 // byObject indexes events by the UID of the object that they are about.
 const byObject = "object"
-
-// makeReady runs one after the other, in the informer's goroutine.
-func (s *suite) makeReady(t *testing.T, pod *corev1.Pod) {
-	if !strings.HasPrefix(pod.Spec.NodeName, "fake-") || pod.Status.Phase == corev1.PodRunning || pod.DeletionTimestamp != nil {
-		return
-	}
-	pod = pod.DeepCopy()
-	now := metav1.Now()
-	pod.Status.Phase, pod.Status.StartTime = corev1.PodRunning, &now
-	for _, condition := range []corev1.PodConditionType{corev1.PodInitialized, corev1.ContainersReady, corev1.PodReady} {
-		pod.Status.Conditions = append(pod.Status.Conditions, corev1.PodCondition{Type: condition, Status: corev1.ConditionTrue, LastTransitionTime: now})
-	}
-	// A pod that has changed or gone meanwhile comes here again, or never.
-	if _, err := s.Client.CoreV1().Pods(pod.Namespace).UpdateStatus(s.ctx, pod, metav1.UpdateOptions{}); err != nil && s.ctx.Err() == nil && !gone(err) {
-		t.Errorf("set pod %s/%s Ready: %v", pod.Namespace, pod.Name, err)
-	}
-}
 
 // eventually waits until done returns nil.
 func (s *suite) eventually(t *testing.T, limit time.Duration, done func(ctx context.Context) error) {
