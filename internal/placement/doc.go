@@ -34,7 +34,7 @@
 package placement
 
 // The names that users write. They are fixed: the webhook configuration's
-// objectSelector repeats the label.
+// objectSelectors repeat the labels.
 const (
 	// Label opts a pod in if its value is LabelValue.
 	Label      = "ab-build-different"
@@ -43,6 +43,16 @@ const (
 	Annotation = "custom-node-selector"
 	// PodIndexLabel is set by the StatefulSet controller to the ordinal.
 	PodIndexLabel = "apps.kubernetes.io/pod-index"
+)
+
+// A policy of the cluster (manifests/optional/gate/) puts these on a pod, or its template
+// has them, so that the pod waits if the webhook cannot be called.
+const (
+	// Gate is the scheduling gate. Whoever places the pod removes it.
+	Gate = "sts-webhook.custom-system.svc/placement"
+	// GateLabel comes with the gate and stays. The webhook configuration and the policies
+	// select pods by it, since Kubernetes selects none by its gates. Any value will do.
+	GateLabel = "sts-webhook.custom-system.svc/gate"
 )
 
 // Bounds of an annotation. They keep the work of a request small, not users from

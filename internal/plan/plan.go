@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"sts-mutating-webhook/internal/placement"
 )
@@ -164,13 +165,9 @@ func ordinals(set *appsv1.StatefulSet) (start, replicas int32, problems []Proble
 func planPod(set *appsv1.StatefulSet, rules placement.Rules, ordinal int32, o Options) Row {
 	row := newRow(set)
 	row.Ordinal, row.Pod = &ordinal, fmt.Sprintf("%s-%d", set.Name, ordinal)
-	if problem := podNameProblem(row.Pod); problem != "" {
-		row.Problems = append(row.Problems, Problem{Error, nameField, fmt.Sprintf("the pod's name %q is invalid: %s", row.Pod, problem)})
-		return row
-	}
 	assignments, err := rules.Assign(nil, ordinal)
-	if err != nil {
-		row.Problems = append(row.Problems, ruleProblem(err))
+	row.Problems = append(row.Problems, refusals(row.Pod, err)...)
+	if hasError(row.Problems) {
 		return row
 	}
 	spec := set.Spec.Template.Spec.DeepCopy()
@@ -184,6 +181,24 @@ func planPod(set *appsv1.StatefulSet, rules placement.Rules, ordinal int32, o Op
 		row.Required = spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 	}
 	return row
+}
+
+// refusals are the reasons for which a pod will be refused: by us for its name or for ruleErr, then by the API server for its name.
+func refusals(pod string, ruleErr error) (problems []Problem) {
+	invalid := func(problem string) Problem {
+		return Problem{Error, nameField, fmt.Sprintf("the pod's name %q is invalid: %s", pod, problem)}
+	}
+	if problem := placement.NameProblem(pod); problem != "" {
+		return []Problem{invalid(problem)}
+	}
+	if ruleErr != nil {
+		problems = append(problems, ruleProblem(ruleErr))
+	}
+	if len(pod) > validation.LabelValueMaxLength {
+		problems = append(problems, invalid(fmt.Sprintf("it has %d bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have %d; use a shorter name",
+			len(pod), validation.LabelValueMaxLength)))
+	}
+	return problems
 }
 
 // overwritten warns of the template's own nodeSelector entries that the pod will

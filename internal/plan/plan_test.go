@@ -167,6 +167,12 @@ func TestLabelAndAnnotationBelongTogether(t *testing.T) {
 			"web | warning at metadata.name: it has 62 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52" +
 				` | warning at spec.template.metadata.labels[ab-build-different]: the annotation custom-node-selector has no effect without the label; add ab-build-different: "true"`,
 			strings.Repeat("w", 62) + `-0 <none> | error at metadata.name: the pod's name "` + strings.Repeat("w", 62) + `-0" is invalid: it has 64 bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have 63; use a shorter name`}},
+		"a rule without a value is an error beside it": {func(s *appsv1.StatefulSet) {
+			s.Name, s.Spec.Template.Annotations["custom-node-selector"] = strings.Repeat("w", 62), `{"key":"zone","ordinals":{"7":"a"}}`
+		}, []string{
+			"web | warning at metadata.name: it has 62 bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have 63; use a name of at most 52",
+			strings.Repeat("w", 62) + `-0 <none> | error at spec.template.metadata.annotations[custom-node-selector]: field "ordinals" has no value for ordinal 0, and there is no "default"; add the ordinal, or a default; write {"key": "<node label>", "ordinals": {"0": "<value>", "1-2,5": "<value>"}, "default": "<value for all others>"} | error at metadata.name: the pod's name "` +
+				strings.Repeat("w", 62) + `-0" is invalid: it has 64 bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have 63; use a shorter name`}},
 		"a name that no pod can have is an error": {func(s *appsv1.StatefulSet) { s.Name = "web_" }, []string{
 			`web_-0 <none> | error at metadata.name: the pod's name "web_-0" is invalid: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`}},
 	} {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"sts-mutating-webhook/internal/placement"
@@ -20,6 +21,7 @@ const (
 	selectorField   = "spec.template.spec.nodeSelector"
 	claimsField     = "spec.volumeClaimTemplates"
 	volumesField    = "spec.template.spec.volumes"
+	gatesField      = "spec.template.spec.schedulingGates"
 	nameField       = "metadata.name"
 	namespaceField  = "metadata.namespace"
 )
@@ -58,7 +60,7 @@ func Check(set *appsv1.StatefulSet) (placement.Rules, []Problem) {
 	if err != nil {
 		return nil, []Problem{ruleProblem(err)}
 	}
-	return rules, claimProblems(set, rules)
+	return rules, append(claimProblems(set, rules), gateProblems(set)...)
 }
 
 // ruleProblem explains an error of package placement.
@@ -68,6 +70,20 @@ func ruleProblem(err error) Problem {
 		message += "; write " + e.Example
 	}
 	return Problem{Error, annotationField, message}
+}
+
+// gateProblems warns of a template with one of the scheduling gate and its label. Without the label its pods are refused while the
+// webhook cannot be called, without the gate they start on any node.
+func gateProblems(set *appsv1.StatefulSet) []Problem {
+	_, labelled := set.Spec.Template.Labels[placement.GateLabel]
+	gated := slices.ContainsFunc(set.Spec.Template.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool { return g.Name == placement.Gate })
+	switch {
+	case gated && !labelled:
+		return []Problem{{Warning, gatesField, fmt.Sprintf("%s needs the label %s: placement beside it; without it pods are refused while the webhook cannot be called", placement.Gate, placement.GateLabel)}}
+	case labelled && !gated:
+		return []Problem{{Warning, metadataField + ".labels[" + placement.GateLabel + "]", fmt.Sprintf("it needs the scheduling gate %s beside it; without it pods start on any node while the webhook cannot be called", placement.Gate)}}
+	}
+	return nil
 }
 
 // claimProblems warns of a preference for a pod with a volume of its own: should
@@ -109,15 +125,4 @@ func nameProblems(set *appsv1.StatefulSet) []Problem {
 	return []Problem{{Warning, nameField, fmt.Sprintf(
 		"it has %d bytes, so Kubernetes may refuse the pods, whose label controller-revision-hash adds up to 11 to it and may have %d; use a name of at most %d",
 		len(set.Name), validation.LabelValueMaxLength, maxSetName)}}
-}
-
-// podNameProblem says why a StatefulSet can have no pod of this name, "" if it can.
-func podNameProblem(name string) string {
-	if problem := placement.NameProblem(name); problem != "" {
-		return problem
-	}
-	if len(name) > validation.LabelValueMaxLength {
-		return fmt.Sprintf("it has %d bytes, and the label statefulset.kubernetes.io/pod-name, which holds it, may have %d; use a shorter name", len(name), validation.LabelValueMaxLength)
-	}
-	return ""
 }

@@ -83,6 +83,7 @@ func slim(set *appsv1.StatefulSet) *appsv1.StatefulSet {
 	spec := &s.Spec.Template.Spec
 	s.Spec.Template.Spec = corev1.PodSpec{
 		NodeName: spec.NodeName, NodeSelector: spec.NodeSelector, Tolerations: spec.Tolerations, Affinity: spec.Affinity, Volumes: spec.Volumes,
+		SchedulingGates: spec.SchedulingGates,
 	}
 	limit := int32(maxOrdinals)
 	if size := s.Spec.Template.Spec.Size(); size > 0 {
