@@ -1,7 +1,7 @@
 # Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), SETS and SEED (of
-# test-plan; seed 0 is a new one).
+# test-plan; seed 0 is a new one), OUTAGE (of test-gate).
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
@@ -11,6 +11,7 @@ BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
 SETS ?= 2000
 SEED ?= 0
+OUTAGE ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 
 .PHONY: help
@@ -76,7 +77,7 @@ test-rollout: ## restart, kill and drain replicas under load on a real cluster a
 
 .PHONY: test-gate
 test-gate: ## take all replicas away with each failure policy, kill, cut off, place 2000 pods; writes docs/availability.md (root)
-	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 60m -v -run TestGate ./test/gate
+	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 180m -v -run EndToEnd ./test/gate -outage=$(OUTAGE)
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)

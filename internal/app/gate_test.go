@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/internal/mutator"
+	"sts-mutating-webhook/internal/placement"
 	"sts-mutating-webhook/internal/placer"
 )
 
@@ -29,12 +30,12 @@ func gatedPod(annotation string, change func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: "web-1", UID: "u", ResourceVersion: "7",
-			Labels:          map[string]string{"ab-build-different": "true", "apps.kubernetes.io/pod-index": "1", "app": "web"},
-			Annotations:     map[string]string{"custom-node-selector": annotation, "sts-webhook.custom-system.svc/placed": "pending", "other": "x"},
+			Labels:          map[string]string{"ab-build-different": "true", "apps.kubernetes.io/pod-index": "1", "sts-webhook.custom-system.svc/gate": "placement", "app": "web"},
+			Annotations:     map[string]string{"custom-node-selector": annotation, "other": "x"},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "web", Controller: &yes}},
 		},
 		Spec: corev1.PodSpec{
-			SchedulingGates: []corev1.PodSchedulingGate{{Name: "example.com/quota"}, {Name: placer.Gate}},
+			SchedulingGates: []corev1.PodSchedulingGate{{Name: "example.com/quota"}, {Name: placement.Gate}},
 			Tolerations:     []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			Affinity:        &corev1.Affinity{PodAffinity: &corev1.PodAffinity{}},
 			Containers:      []corev1.Container{{Name: "main", Image: "x"}},
@@ -113,14 +114,5 @@ func TestOfOtherPodsLittleIsKept(t *testing.T) {
 	want := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-1", UID: "u", ResourceVersion: "7"}}
 	if diff := cmp.Diff(want, placer.Trim(pod, func(string) bool { return true })); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-// Both packages name the gate, and neither imports the other.
-func TestOneGate(t *testing.T) {
-	if d := (late{mutator.Settings{}, &observed{}}).decide(gatedPod(`{"key":"a","even":"b","odd":"c"}`, func(p *corev1.Pod) {
-		p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: placer.Gate}}
-	})); !strings.Contains(string(d.Patch), `{"op":"remove","path":"/spec/schedulingGates/0"}`) {
-		t.Errorf("the mutator does not remove the placer's gate: %s", d.Patch)
 	}
 }

@@ -92,6 +92,7 @@ func StripPod(pod *corev1.Pod) corev1.Pod {
 		},
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, NodeSelector: pod.Spec.NodeSelector, Affinity: pod.Spec.Affinity, Tolerations: pod.Spec.Tolerations,
+			SchedulingGates: pod.Spec.SchedulingGates,
 		},
 		Status: corev1.PodStatus{Phase: pod.Status.Phase},
 	}

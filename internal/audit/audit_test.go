@@ -93,6 +93,11 @@ func TestFindings(t *testing.T) {
 			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + " (it runs on node n2, where it should)" + createAgain}},
 		"a pending one": {func(s *Snapshot) { s.Pods[1] = podOf(t, 1, zones, "", ``) },
 			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + createAgain}},
+		"one behind our scheduling gate": {func(s *Snapshot) {
+			s.Pods[1] = podOf(t, 1, zones, "", `schedulingGates: [{name: example.com/quota}, {name: sts-webhook.custom-system.svc/placement}]`)
+		}, []string{"web 1 NotPlaced web-1: it was created while the webhook could not be called, and waits behind the scheduling gate sts-webhook.custom-system.svc/placement for a replica to place it; if it stays so, its events say why (kubectl describe pod)"}},
+		"one behind another": {func(s *Snapshot) { s.Pods[1] = podOf(t, 1, zones, "", `schedulingGates: [{name: example.com/quota}]`) },
+			[]string{"web 1 NotPlaced web-1: its spec lacks nodeSelector zone=b" + asIfNotCalled + createAgain}},
 		"a preference and a toleration that are missing": {func(s *Snapshot) {
 			rule := `[` + prefer + `,{"key":"disk","values":["ssd"],"tolerate":"NoSchedule"}]`
 			s.StatefulSets = []appsv1.StatefulSet{setOf(t, rule, `replicas: 0`)}

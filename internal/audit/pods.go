@@ -52,6 +52,10 @@ func (a *auditor) auditPod(pod *corev1.Pod, ordinal int32, ordinalErr error) (Ki
 	if err != nil {
 		return NotPlaced, fmt.Sprintf("its own rule is wrong: %v; correct it in the StatefulSet's pod template", err)
 	}
+	if slices.ContainsFunc(pod.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool { return g.Name == placement.Gate }) {
+		return NotPlaced, fmt.Sprintf("it was created while the webhook could not be called, and waits behind the scheduling gate %s for a replica to place it; "+
+			"if it stays so, its events say why (kubectl describe pod)", placement.Gate)
+	}
 	if missing := missing(&pod.Spec, assignments); len(missing) > 0 {
 		return NotPlaced, fmt.Sprintf("its spec lacks %s, as if the webhook had not been called when it was created%s; "+
 			"see that %s is there, then delete the pod", strings.Join(missing, ", "), a.whereItRuns(pod, assignments), configuration)

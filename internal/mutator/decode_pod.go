@@ -10,15 +10,12 @@ const (
 	// revisionLabel is set by the StatefulSet controller: the ControllerRevision that the pod comes from.
 	revisionLabel = "controller-revision-hash"
 	annotationKey = placement.Annotation
+	gateLabel     = placement.GateLabel
 )
 
 // replacedKey is an annotation of ours: the name of the pod whose whole
 // nodeSelector was replaced (--existing-selector=replace).
 const replacedKey = "sts-webhook.custom-system.svc/replaced-selector-of"
-
-// gateName is our scheduling gate. A policy of the cluster or the pod template puts
-// it on a pod, so that the pod waits if the webhook cannot be called.
-const gateName = "sts-webhook.custom-system.svc/placement"
 
 // placedKey is an annotation of ours on a pod that had the gate: what the guard of
 // manifests/optional/gate/ compares the pod with.
@@ -57,8 +54,8 @@ type pod struct {
 	selector   selector
 	// affinity and tolerations are unread: few rules ask for them. Few pods have gates.
 	affinity, tolerations, gates unread
-	// placed is the annotation placedKey.
-	placed member
+	// gateLabel is the label of that name, placed the annotation placedKey.
+	gateLabel, placed member
 }
 
 // owner is an owner reference.
@@ -121,6 +118,8 @@ func (d *decoder) labels(seen *bool) error {
 			return d.text(podIndexPath, &d.review.pod.podIndex)
 		case revisionLabel:
 			return d.text(path+"["+revisionLabel+"]", &d.review.pod.revision)
+		case gateLabel:
+			return d.text(path+"["+gateLabel+"]", &d.review.pod.gateLabel)
 		}
 		return d.unreadText(path)
 	})

@@ -22,6 +22,7 @@ type facts struct {
 	Revision                               string
 	HasSpec                                bool
 	Selector                               map[string]string
+	GateLabel                              bool
 	Placed                                 *string
 	// Affinity, Tolerations and Gates are JSON as it was written.
 	Affinity, Tolerations, Gates string
@@ -89,7 +90,7 @@ func reference(body []byte) (f facts, refused, doubled bool) {
 		Name:     meta.Name, OptIn: meta.Labels["ab-build-different"],
 		PodIndex:   entry(meta.Labels, "apps.kubernetes.io/pod-index"),
 		Annotation: entry(meta.Annotations, "custom-node-selector"), Placed: entry(meta.Annotations, placedKey),
-		Revision: meta.Labels["controller-revision-hash"],
+		GateLabel: entry(meta.Labels, gateLabel) != nil, Revision: meta.Labels["controller-revision-hash"],
 		HasSpec:  request.Object.Spec != nil,
 		Selector: map[string]string{},
 	}
@@ -128,7 +129,7 @@ func fullReference(body []byte) (f facts, ok bool) {
 		Name:     p.Name, OptIn: p.Labels["ab-build-different"],
 		PodIndex:   entry(p.Labels, "apps.kubernetes.io/pod-index"),
 		Annotation: entry(p.Annotations, "custom-node-selector"), Placed: entry(p.Annotations, placedKey),
-		Revision: p.Labels["controller-revision-hash"],
+		GateLabel: entry(p.Labels, gateLabel) != nil, Revision: p.Labels["controller-revision-hash"],
 		Selector: map[string]string{},
 	}
 	if c := metav1.GetControllerOf(&p); c != nil {
@@ -155,7 +156,7 @@ func factsOf(t testing.TB, r review) facts {
 		UID: r.uid, Namespace: r.namespace, Operation: r.operation, SubResource: r.subresource,
 		DryRun: r.dryRun, Kind: r.kind, Resource: r.resource,
 		Name: r.pod.name, OptIn: r.pod.optIn.value,
-		Controller: r.pod.controller, Revision: r.pod.revision.value, HasSpec: r.pod.hasSpec,
+		Controller: r.pod.controller, Revision: r.pod.revision.value, GateLabel: r.pod.gateLabel.set, HasSpec: r.pod.hasSpec,
 		Selector: map[string]string{}, Affinity: string(r.pod.affinity.text), Tolerations: string(r.pod.tolerations.text), Gates: string(r.pod.gates.text),
 	}
 	if r.pod.placed.set {

@@ -82,7 +82,7 @@ var objectSeeds = []string{
 	`{"spec":{"nodeSelector":{"":"", "a/b~c" : "d\u0065" }}}`,
 	`{"spec":{"affinity":null,"tolerations": [ ] }}`, `{"spec":{"affinity":{"a":[1,2]} ,"tolerations":7}}`, `{"spec":{"affinity":{},"affinity":1}}`,
 	`{"spec":{"\u0061ffinity":"x","toleration\u0073":[{"key":"k"}],"tolerations":[]}}`,
-	`{"spec":{"schedulingGates":[{"name":"a"}] ,"nodeSelector":null}}`, `{"metadata":{"annotations":{"sts-webhook.custom-system.svc/placed":"web-1: a=b"}},"spec":{"scheduling\u0047ates":7,"schedulingGates":[]}}`,
+	`{"spec":{"schedulingGates":[{"name":"a"}] ,"nodeSelector":null}}`, `{"metadata":{"labels":{"sts-webhook.custom-system.svc/gate":""},"annotations":{"sts-webhook.custom-system.svc/placed":"web-1: a=b"}},"spec":{"scheduling\u0047ates":7,"schedulingGates":[]}}`,
 	// Owner references.
 	`{"metadata":{"ownerReferences":[]}}`, `{"metadata":{"ownerReferences":[null]}}`, `{"metadata":{"ownerReferences":[1]}}`, `{"metadata":{"ownerReferences":{}}}`,
 	`{"metadata":{"ownerReferences":[{"kind":"A","controller":false},{"kind":"B","controller":true},{"kind":"C","controller":true}]}}`,

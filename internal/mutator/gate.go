@@ -17,11 +17,11 @@ var placedPointer = "/metadata/annotations/" + pointerEscaper.Replace(placedKey)
 
 // gate adds the operations that let the scheduler have the pod: our gate is removed,
 // wherever it came from, and others stay. The annotation placedKey then says what the
-// pod was given. Where it is, it is kept right: when the API server calls again
-// (reinvocationPolicy: IfNeeded), when the gate was stripped, when a template was copied
-// from a pod. A pod with neither gets none.
+// pod was given, and a pod with gateLabel has it in any case: when the API server calls
+// again (reinvocationPolicy: IfNeeded), when another webhook stripped the gate, when a
+// template was copied from a pod. A pod with neither gate nor label gets none.
 func (b *patch) gate(p *pod, assignments []placement.Assignment) error {
-	if p.gates.times == 0 && !p.placed.set {
+	if p.gates.times == 0 && !p.gateLabel.set {
 		return nil
 	}
 	gates, err := p.gates.value(gatesPath)
@@ -32,7 +32,7 @@ func (b *patch) gate(p *pod, assignments []placement.Assignment) error {
 	if err != nil {
 		return err
 	}
-	if len(ours) == 0 && !p.placed.set {
+	if len(ours) == 0 && !p.gateLabel.set {
 		return nil
 	}
 	if placed := placedText(p.name, assignments); p.placed.value != placed {
@@ -82,7 +82,7 @@ func gateIndexes(array []byte) (ours []int, err error) {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(scan.Since(start), &gate); err != nil {
 			return err
 		}
-		if gate.Name == gateName {
+		if gate.Name == placement.Gate {
 			ours = append(ours, index)
 		}
 		index++

@@ -3,12 +3,19 @@ package mutator
 import (
 	"strings"
 	"testing"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 const (
 	ourGate   = `{"name":"sts-webhook.custom-system.svc/placement"}`
 	otherGate = `{"name":"example.com/quota"}`
 )
+
+// labelled is the pod with the label that comes with the gate.
+func labelled(object string) string {
+	return strings.Replace(object, `"labels":{`, `"labels":{"`+gateLabel+`":"placement",`, 1)
+}
 
 // annotated is the pod with one more annotation, which says what it was given.
 func annotated(object, placed string) string {
@@ -21,26 +28,31 @@ func TestTheGateIsRemovedByThePatchThatPlaces(t *testing.T) {
 	const affinity = `"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[` + termB + `]}}`
 	for sentence, c := range map[string]struct {
 		rule, before, placed string // placed: the annotation before; empty is none
+		label                bool   // the label that comes with the gate
 		after, placedAfter   string // after: empty means that nothing changes
 	}{
-		"the policy's gate, and its mark":            {webRule, `"schedulingGates":[` + ourGate + `]`, "pending", `"schedulingGates":[],` + selector, "web-1: name=node2"},
-		"the template's gate":                        {webRule, `"schedulingGates":[` + ourGate + `]`, "", `"schedulingGates":[],` + selector, "web-1: name=node2"},
-		"a gate before ours stays":                   {webRule, `"schedulingGates":[` + otherGate + `,` + ourGate + `]`, "", `"schedulingGates":[` + otherGate + `],` + selector, "web-1: name=node2"},
-		"a gate behind ours stays":                   {webRule, `"schedulingGates":[` + ourGate + `,` + otherGate + `]`, "", `"schedulingGates":[` + otherGate + `],` + selector, "web-1: name=node2"},
-		"ours twice is removed twice":                {webRule, `"schedulingGates":[` + ourGate + `,` + otherGate + `,` + ourGate + `]`, "", `"schedulingGates":[` + otherGate + `],` + selector, "web-1: name=node2"},
-		"a selector that is right already":           {webRule, selector + `,"schedulingGates":[` + ourGate + `]`, "", selector + `,"schedulingGates":[]`, "web-1: name=node2"},
-		"several rules; a preference is no promise":  {zones, `"schedulingGates":[` + ourGate + `]`, "", `"schedulingGates":[],"nodeSelector":{"zone":"b","a.b/c":"n-2"},` + affinity, "web-1: zone=b a.b/c=n-2"},
-		"nothing but a preference":                   {preferRule, `"schedulingGates":[` + ourGate + `]`, "", `"schedulingGates":[],` + affinity, "web-1:"},
-		"a selector stripped after it was placed":    {webRule, ``, "web-1: name=node2", selector, "web-1: name=node2"},
-		"a mark that another webhook changed":        {webRule, selector, "web-1: name=x", selector, "web-1: name=node2"},
-		"the mark of another pod, from its template": {webRule, ``, "web-10: name=node1", selector, "web-1: name=node2"},
-		"a mark whose gate was stripped":             {webRule, ``, "pending", selector, "web-1: name=node2"},
-		"another gate alone":                         {webRule, `"schedulingGates":[` + otherGate + `]`, "", `"schedulingGates":[` + otherGate + `],` + selector, ""},
-		"no gates at all":                            {webRule, `"schedulingGates":null`, "", `"schedulingGates":null,` + selector, ""},
-		"a name that only looks like ours":           {webRule, selector + `,"schedulingGates":[{"Name":"` + gateName + `"}]`, "", ``, ""},
+		"the policy's gate, and its label":           {webRule, `"schedulingGates":[` + ourGate + `]`, "", true, `"schedulingGates":[],` + selector, "web-1: name=node2"},
+		"the template's gate":                        {webRule, `"schedulingGates":[` + ourGate + `]`, "", false, `"schedulingGates":[],` + selector, "web-1: name=node2"},
+		"a gate before ours stays":                   {webRule, `"schedulingGates":[` + otherGate + `,` + ourGate + `]`, "", true, `"schedulingGates":[` + otherGate + `],` + selector, "web-1: name=node2"},
+		"a gate behind ours stays":                   {webRule, `"schedulingGates":[` + ourGate + `,` + otherGate + `]`, "", true, `"schedulingGates":[` + otherGate + `],` + selector, "web-1: name=node2"},
+		"ours twice is removed twice":                {webRule, `"schedulingGates":[` + ourGate + `,` + otherGate + `,` + ourGate + `]`, "", true, `"schedulingGates":[` + otherGate + `],` + selector, "web-1: name=node2"},
+		"a selector that is right already":           {webRule, selector + `,"schedulingGates":[` + ourGate + `]`, "", true, selector + `,"schedulingGates":[]`, "web-1: name=node2"},
+		"several rules; a preference is no promise":  {zones, `"schedulingGates":[` + ourGate + `]`, "", true, `"schedulingGates":[],"nodeSelector":{"zone":"b","a.b/c":"n-2"},` + affinity, "web-1: zone=b a.b/c=n-2"},
+		"nothing but a preference":                   {preferRule, `"schedulingGates":[` + ourGate + `]`, "", true, `"schedulingGates":[],` + affinity, "web-1:"},
+		"a selector stripped after it was placed":    {webRule, ``, "web-1: name=node2", true, selector, "web-1: name=node2"},
+		"an annotation that another webhook changed": {webRule, selector, "web-1: name=x", true, selector, "web-1: name=node2"},
+		"an annotation copied from another pod":      {webRule, ``, "web-10: name=node1", true, selector, "web-1: name=node2"},
+		"a gate that was stripped":                   {webRule, ``, "", true, selector, "web-1: name=node2"},
+		"another gate alone":                         {webRule, `"schedulingGates":[` + otherGate + `]`, "", false, `"schedulingGates":[` + otherGate + `],` + selector, ""},
+		"an annotation alone is nobody's":            {webRule, ``, "web-1: name=x", false, selector, "web-1: name=x"},
+		"no gates at all":                            {webRule, `"schedulingGates":null`, "", false, `"schedulingGates":null,` + selector, ""},
+		"a name that only looks like ours":           {webRule, selector + `,"schedulingGates":[{"Name":"` + placement.Gate + `"}]`, "", false, ``, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			before, want := specJSON(c.rule, c.before), specJSON(c.rule, c.after)
+			if c.label {
+				before, want = labelled(before), labelled(want)
+			}
 			if c.placed != "" {
 				before = annotated(before, c.placed)
 			}

@@ -19,7 +19,7 @@ type Stored struct {
 
 // StoredKeys are the labels and annotations that PlaceStored reads.
 func StoredKeys() []string {
-	return []string{optInLabel, podIndexLabel, revisionLabel, annotationKey, replacedKey, placedKey}
+	return []string{optInLabel, podIndexLabel, revisionLabel, gateLabel, annotationKey, replacedKey, placedKey}
 }
 
 // PlaceStored decides about a stored pod of the namespace, given as JSON, just as the

@@ -9,10 +9,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-)
 
-// Gate is the name of the scheduling gate behind which pods wait for us.
-const Gate = "sts-webhook.custom-system.svc/placement"
+	"sts-mutating-webhook/internal/placement"
+)
 
 // Decision says what is to be done about a pod behind the gate.
 type Decision struct {
@@ -104,7 +103,7 @@ func (p *Placer) Start(ctx context.Context) error {
 
 // session places pods until the right to is lost or ctx ends.
 func (p *Placer) session(ctx context.Context) {
-	p.log.Info("placing pods that wait behind the scheduling gate", "gate", Gate)
+	p.log.Info("placing pods that wait behind the scheduling gate", "gate", placement.Gate)
 	q := newQueue(p)
 	ctx, end := context.WithCancel(ctx)
 	defer end()

@@ -18,6 +18,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"sts-mutating-webhook/internal/placement"
 )
 
 // replica is a Placer under test and what it reported.
@@ -106,14 +108,14 @@ func TestEveryPodIsPlacedOnceByWhicheverReplica(t *testing.T) {
 				c := newFakeCluster(t)
 				const pods = 200
 				for i := range pods / 2 { // stored before anybody was there
-					c.create(fmt.Sprintf("web-%d", i), "example.com/quota", Gate)
+					c.create(fmt.Sprintf("web-%d", i), "example.com/quota", placement.Gate)
 				}
 				var all []*replica
 				for i := range replicas {
 					all = append(all, start(t, c, fmt.Sprintf("replica-%d", i)))
 				}
 				for i := range pods / 2 { // and while they are
-					c.create(fmt.Sprintf("web-%d", pods/2+i), Gate)
+					c.create(fmt.Sprintf("web-%d", pods/2+i), placement.Gate)
 				}
 				c.create("foreign-0", "example.com/quota")
 				c.create("free-0")
@@ -145,7 +147,7 @@ func TestItWorksWhileItHasTheRightTo(t *testing.T) {
 		c := newFakeCluster(t)
 		c.set(func(c *fakeCluster) { c.allowed = false })
 		start(t, c, "replica-0")
-		c.create("web-0", Gate)
+		c.create("web-0", placement.Gate)
 		time.Sleep(time.Minute)
 		if c.watches() != 0 || len(c.attempts) != 0 {
 			t.Fatalf("without the right: %d watches, %d patches, want none", c.watches(), len(c.attempts))
@@ -163,7 +165,7 @@ func TestItWorksWhileItHasTheRightTo(t *testing.T) {
 		c.set(func(c *fakeCluster) { c.allowed = true })
 		time.Sleep(checkRight + time.Second)
 		c.set(func(c *fakeCluster) { c.allowed, c.fail = false, forbidden })
-		c.create("web-1", Gate)
+		c.create("web-1", placement.Gate)
 		time.Sleep(3 * time.Second)
 		if n := c.watches(); n != 0 {
 			t.Errorf("3 s after a patch was forbidden: %d watches, want none", n)
@@ -178,7 +180,7 @@ func TestAPatchThatFailsIsRepeatedWithGrowingPauses(t *testing.T) {
 		c := newFakeCluster(t)
 		c.set(func(c *fakeCluster) { c.fail = errors.New("etcdserver: request timed out") })
 		start(t, c, "replica-0")
-		c.create("web-0", Gate)
+		c.create("web-0", placement.Gate)
 		time.Sleep(time.Minute)
 		var attempts []time.Time
 		c.set(func(c *fakeCluster) { c.fail, attempts = nil, slices.Clone(c.attempts) })
@@ -200,8 +202,8 @@ func TestAPatchThatFailsIsRepeatedWithGrowingPauses(t *testing.T) {
 func TestAPodThatChangedIsPlacedAsItNowIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t)
-		c.create("web-0", Gate)
-		c.create("web-1", Gate)
+		c.create("web-0", placement.Gate)
+		c.create("web-1", placement.Gate)
 		start(t, c, "replica-0")
 		for range 40 { // another program writes all the time
 			c.set(func(c *fakeCluster) {
@@ -221,7 +223,7 @@ func TestAPodThatCannotBePlacedIsExplainedWhereItsOwnerLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t)
 		r := start(t, c, "replica-0")
-		c.create("bad-0", Gate)
+		c.create("bad-0", placement.Gate)
 		time.Sleep(20 * time.Minute)
 		c.set(func(c *fakeCluster) {
 			c.store("bad-0", func(pod *corev1.Pod) { pod.Labels = map[string]string{"x": "y"} }) // no other problem
@@ -268,7 +270,7 @@ func TestPodsThatWaitedForTheReplicaAreNoAlert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t)
 		for i := range 50 {
-			c.create(fmt.Sprintf("web-%d", i), Gate)
+			c.create(fmt.Sprintf("web-%d", i), placement.Gate)
 		}
 		time.Sleep(time.Hour)
 		c.set(func(c *fakeCluster) { c.fail = errors.New("too many requests") })

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"sts-mutating-webhook/internal/placement"
 	"sts-mutating-webhook/internal/printable"
 )
 
@@ -61,7 +62,7 @@ func (q *queue) OnDelete(object any) {
 }
 
 func gated(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool { return g.Name == Gate })
+	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool { return g.Name == placement.Gate })
 }
 
 // delay spreads the replicas: for a pod each has another wait, of at most spread.
@@ -170,7 +171,7 @@ const maxMessage = 1024
 func problemMessage(pod *corev1.Pod, problem string) string {
 	end := "; then delete the pod, which its StatefulSet does not replace by itself: " +
 		fmt.Sprintf("kubectl -n %s delete pod %s", pod.Namespace, pod.Name)
-	begin := fmt.Sprintf("pod %s waits behind the scheduling gate %s: ", pod.Name, Gate)
+	begin := fmt.Sprintf("pod %s waits behind the scheduling gate %s: ", pod.Name, placement.Gate)
 	return begin + printable.Clip(problem, max(0, maxMessage-len(begin)-len(end))) + end
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 const (
 	loadNamespace = "bench"
+	// gateNamespace is where alone the gate's policies apply.
+	gateNamespace = "bench-gate"
 	// creations per second through kube-apiserver.
 	creationRate = 150
 	// settling is left out at the begin of each turn: connections are opened.
@@ -27,6 +30,8 @@ type way struct {
 	optIn string
 	// want are the outcomes that this way leads to.
 	want []load.Outcome
+	// namespace is where the pods are created; empty is loadNamespace.
+	namespace string
 }
 
 // The indexes of ways, and of the results of measureCreations.
@@ -36,15 +41,18 @@ const (
 	throughOurs
 	throughTextbook
 	throughPolicy
+	throughGate
 )
 
 var ways = []way{
-	noWebhook: {"no webhook", "seen-by-nobody", []load.Outcome{load.Unmutated}},
+	noWebhook: {name: "no webhook", optIn: "seen-by-nobody", want: []load.Outcome{load.Unmutated}},
 	// It answers every pod alike, as if its ordinal were even.
-	throughFloor:    {"floor", "floor", []load.Outcome{load.Admitted, load.WrongSelector}},
-	throughOurs:     {"ours", load.OptIn, []load.Outcome{load.Admitted}},
-	throughTextbook: {"textbook webhook", "textbook", []load.Outcome{load.Admitted}},
-	throughPolicy:   {"MutatingAdmissionPolicy", "policy", []load.Outcome{load.Admitted}},
+	throughFloor:    {name: "floor", optIn: "floor", want: []load.Outcome{load.Admitted, load.WrongSelector}},
+	throughOurs:     {name: "ours", optIn: load.OptIn, want: []load.Outcome{load.Admitted}},
+	throughTextbook: {name: "textbook webhook", optIn: "textbook", want: []load.Outcome{load.Admitted}},
+	throughPolicy:   {name: "MutatingAdmissionPolicy", optIn: "policy", want: []load.Outcome{load.Admitted}},
+	// Policy, webhook and guard.
+	throughGate: {name: "ours, with the gate", optIn: load.OptIn, want: []load.Outcome{load.Admitted}, namespace: gateNamespace},
 }
 
 // creations are the latencies of pod creations one way, a value per round.
@@ -58,7 +66,7 @@ type creations struct {
 func (b *bench) measureCreations(ctx context.Context, rounds int, d time.Duration) ([]creations, error) {
 	for i := range ways {
 		warm := 2 * time.Second
-		if i == throughPolicy {
+		if i == throughPolicy || i == throughGate {
 			warm = policyWarmUp
 		}
 		// Not checked: some of the first creations under a new policy time out.
@@ -83,8 +91,9 @@ func (b *bench) measureCreations(ctx context.Context, rounds int, d time.Duratio
 
 // create creates pods for a while, as dry runs.
 func (b *bench) create(ctx context.Context, w way, d time.Duration) (load.Report, error) {
+	namespace := cmp.Or(w.namespace, loadNamespace)
 	run, err := load.Start(ctx, load.Options{
-		Target: load.Target{Config: b.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: w.optIn}, Rate: creationRate,
+		Target: load.Target{Config: b.cluster.RESTConfig(), Namespace: namespace, OptIn: w.optIn}, Rate: creationRate,
 	})
 	if err != nil {
 		return load.Report{}, err

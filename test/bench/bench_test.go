@@ -80,7 +80,7 @@ func TestTargetsSayWhatIsMissed(t *testing.T) {
 		review: map[*server]*direct{b.floor: made(100, 100), b.ours: made(116, 151), b.textbook: made(1000, 1000)},
 		creations: []creations{
 			noWebhook: {p50: us(5000), p99: us(1)}, throughFloor: {p50: us(5900), p99: us(1)}, throughOurs: {p50: us(6000), p99: us(1)},
-			throughTextbook: {p50: us(9000), p99: us(1)}, throughPolicy: {p50: us(7000), p99: us(1)},
+			throughTextbook: {p50: us(9000), p99: us(1)}, throughPolicy: {p50: us(7000), p99: us(1)}, throughGate: {p50: us(7000), p99: us(1)},
 		},
 		startup: startup{listening: us(1), ready: us(1)},
 		core:    []pureCore{{6851, 19 * time.Microsecond, 12}},

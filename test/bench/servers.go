@@ -94,6 +94,9 @@ func (b *bench) install(ctx context.Context) error {
 	if _, err := b.webhook.Install(ctx); err != nil {
 		return err
 	}
+	if err := b.startGate(ctx); err != nil {
+		return err
+	}
 	if err := b.webhook.Scale(ctx, len(b.cluster.Nodes())); err != nil {
 		return err
 	}
@@ -105,6 +108,21 @@ func (b *bench) install(ctx context.Context) error {
 		return err
 	}
 	return b.trustFloor(ctx)
+}
+
+// startGate applies what the apiserver does for the gate, in gateNamespace alone. The placer, which no creation waits for, stays off.
+func (b *bench) startGate(ctx context.Context) error {
+	const scope = `{"spec":{"matchResources":{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"` + gateNamespace + `"}}}}}`
+	for _, args := range [][]string{
+		{"apply", "-f", b.webhook.Path("manifests/optional/gate/10-policy.yaml"), "-f", b.webhook.Path("manifests/optional/gate/20-guard.yaml")},
+		{"patch", "mutatingadmissionpolicybinding/sts-webhook-gate", "--type=merge", "-p", scope},
+		{"patch", "validatingadmissionpolicybinding/sts-webhook-gate-guard", "--type=merge", "-p", scope},
+	} {
+		if _, err := b.cluster.Kubectl(ctx, args...); err != nil {
+			return fmt.Errorf("start gate: %w", err)
+		}
+	}
+	return nil
 }
 
 // trustFloor writes the certificate that the floor has made for itself into its webhook configuration.

@@ -40,11 +40,35 @@ func (c *Cluster) CutOff(ctx context.Context, node, podIP string) error {
 	return nil
 }
 
-// Reconnect undoes CutOff on a node where a pod is cut off.
+// isolateRules drop every packet that comes to a node or leaves it. What stays within it passes.
+const isolateRules = `
+table ip ` + cutOffTable + ` {
+	chain in {
+		type filter hook prerouting priority raw;
+		iifname "eth0" drop
+	}
+	chain out {
+		type filter hook postrouting priority raw;
+		oifname "eth0" drop
+	}
+}
+`
+
+// Isolate takes the network away from a node: packets in both directions are dropped, as by a broken switch. Not node-1, on which
+// the control plane is.
+func (c *Cluster) Isolate(ctx context.Context, node string) error {
+	argv := append(c.Enter(node), "nft", "-f", "-")
+	if _, err := run(ctx, isolateRules, argv[0], argv[1:]...); err != nil {
+		return fmt.Errorf("isolate %s: %w", node, err)
+	}
+	return nil
+}
+
+// Reconnect undoes CutOff on a node where a pod is cut off, and Isolate.
 func (c *Cluster) Reconnect(ctx context.Context, node string) error {
 	argv := append(c.Enter(node), "nft", "delete", "table", "ip", cutOffTable)
 	if _, err := run(ctx, "", argv[0], argv[1:]...); err != nil {
-		return fmt.Errorf("reconnect the pod of %s: %w", node, err)
+		return fmt.Errorf("reconnect %s: %w", node, err)
 	}
 	return nil
 }

@@ -3,8 +3,10 @@
 // manifests/optional/gate/. It kills replicas under load, turns the gate on and off,
 // and tries what the webhook's service account could do with its right to patch pods.
 //
-//	TEST_CLUSTER=1 go test -run EndToEnd -v ./test/gate             short, under four minutes
+//	TEST_CLUSTER=1 go test -run EndToEnd -v ./test/gate             short, some four minutes
 //	TEST_CLUSTER=1 GATE=full go test -run EndToEnd -v ./test/gate   everything (make test-gate)
+//
+// The flag -outage is how long every replica is away (make test-gate OUTAGE=1h): 10 s, or 10 min in full.
 //
 // Variables:
 //

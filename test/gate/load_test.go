@@ -11,7 +11,6 @@ import (
 
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/process"
-	"sts-mutating-webhook/test/webhook"
 )
 
 // expectNoneLost fails if a creation was refused or could start on a wrong node.
@@ -164,40 +163,4 @@ func (s *suite) testMissingPolicy(t *testing.T) {
 				r.Count(load.Gated), len(r.Samples), r.Count(load.Refused), r.Count(load.Unmutated))
 		})
 	}
-}
-
-// testBadAnnotation: what cannot be placed is explained, and the way out works.
-func (s *suite) testBadAnnotation(t *testing.T) {
-	s.setPolicy(t, "gate")
-	must(t, s.Scale(s.ctx, 0))
-	s.deleteSet(t, "bad")
-	s.createSet(t, statefulSet("bad", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`))
-	s.eventually(t, time.Minute, func() error {
-		if n := len(s.podsOf(t, "bad")); n != 1 {
-			return fmt.Errorf("%d pods, want 1 behind the gate", n)
-		}
-		return nil
-	})
-	must(t, s.Scale(s.ctx, 2))
-	for _, kind := range []string{"Pod", "StatefulSet"} {
-		s.eventually(t, time.Minute, func() error {
-			out, err := s.Cluster.Kubectl(s.ctx, "--namespace", namespace, "get", "events", "--field-selector=reason=NotPlaced,involvedObject.kind="+kind, "-o", "jsonpath={.items[*].message}")
-			if err != nil {
-				return err
-			}
-			return contains(out, `field "evn" is unknown`, "kubectl -n "+namespace+" delete pod bad-0")
-		})
-	}
-	if n, err := s.Sum(s.ctx, "sts_webhook_gated_pods", nil); err != nil || n != 2 {
-		t.Errorf("the replicas see %v pods behind the gate, %v, want the one each", n, err)
-	}
-	pod := s.podsOf(t, "bad")[0]
-	if len(pod.Spec.SchedulingGates) != 1 || pod.Spec.NodeName != "" {
-		t.Errorf("the pod does not wait: %+v", pod.Spec)
-	}
-	s.kubectl(t, "--namespace", namespace, "patch", "statefulset", "bad", "--type=merge", "-p",
-		`{"spec":{"template":{"metadata":{"annotations":{"`+webhook.Annotation+`":"{\"key\":\"name\",\"even\":\"node1\",\"odd\":\"node2\"}"}}}}}`)
-	s.kubectl(t, "--namespace", namespace, "delete", "pod", "bad-0")
-	s.runs(t, "bad", 1)
-	s.deleteSet(t, "bad")
 }

@@ -83,20 +83,27 @@ func (s *suite) testMany(t *testing.T) {
 }
 
 func (s *suite) createLoose(i int) error {
+	pod := looseStatefulSetPod(fmt.Sprintf("many-%d", i), `{"key": "nowhere", "even": "a", "odd": "b"}`)
+	pod.Labels["many"] = "true"
+	_, err := s.Client.CoreV1().Pods(namespace).Create(s.ctx, pod, metav1.CreateOptions{})
+	return err
+}
+
+// looseStatefulSetPod has a controller of a kind that this cluster does not have, so that nobody touches the pod.
+func looseStatefulSetPod(name, annotation string) *corev1.Pod {
 	yes := true
-	pod := &corev1.Pod{
+	set, _, _ := strings.Cut(name, "-")
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:        fmt.Sprintf("many-%d", i),
-			Labels:      map[string]string{webhook.Label: "true", "many": "true"},
-			Annotations: map[string]string{webhook.Annotation: `{"key": "nowhere", "even": "a", "odd": "b"}`},
+			Name:        name,
+			Labels:      map[string]string{webhook.Label: "true"},
+			Annotations: map[string]string{webhook.Annotation: annotation},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "apps.kruise.io/v1beta1", Kind: "StatefulSet", Name: "many", UID: "6f0a4a1e-8a55-4d2c-9c0a-0d1f2f3a4b5c", Controller: &yes,
+				APIVersion: "apps.kruise.io/v1beta1", Kind: "StatefulSet", Name: set, UID: "6f0a4a1e-8a55-4d2c-9c0a-0d1f2f3a4b5c", Controller: &yes,
 			}},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: cluster.PauseImage}}},
 	}
-	_, err := s.Client.CoreV1().Pods(namespace).Create(s.ctx, pod, metav1.CreateOptions{})
-	return err
 }
 
 // waiting counts the pods of testMany that wait behind the gate.

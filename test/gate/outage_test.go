@@ -2,11 +2,13 @@ package gate
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,7 +20,9 @@ import (
 // outage is what became of pods while every replica was away.
 type outage struct {
 	policy             string
+	rate               float64 // creations per second of the load
 	load               load.Report
+	pods               int           // of StatefulSets
 	refused, misplaced int           // of StatefulSets' pods; a pod may be refused more than once
 	late               time.Duration // from the first Ready replica to the last pod in its place
 	all                bool          // every pod was in its place at the end
@@ -27,28 +31,40 @@ type outage struct {
 // lateLimit is the promise: from the first Ready replica until every pod is placed.
 const lateLimit = 2 * time.Second
 
+// lengthFlag is for how long the replicas are away.
+var lengthFlag = flag.Duration("outage", 0, "how long every replica is away; 0 is 10 s, and 10 min with GATE=full; with more than that the controls are left out")
+
+// longOutage is from when on the controls are left out, and the load is light: what is to be seen is how long it lasts.
+const longOutage = 10 * time.Minute
+
 func (s *suite) testOutage(t *testing.T) {
-	length := 10 * time.Second
-	if s.full {
+	length := *lengthFlag
+	switch {
+	case length > 0:
+	case s.full:
 		length = 10 * time.Minute
+	default:
+		length = 10 * time.Second
+	}
+	s.startFleet(t)
+	policies := []string{"Fail", "Ignore", "gate"}
+	if length > longOutage {
+		policies = policies[2:]
 	}
 	var rows []outage
-	for _, policy := range []string{"Fail", "Ignore", "gate"} {
+	for _, policy := range policies {
 		t.Run(policy, func(t *testing.T) {
 			rows = append(rows, s.outage(t, policy, length))
 		})
 	}
-	if len(rows) != 3 {
-		t.Fatalf("%d of 3 policies were measured", len(rows))
+	if len(rows) != len(policies) {
+		t.Fatalf("%d of %d policies were measured", len(rows), len(policies))
 	}
 	s.remark("%s", outageTable(rows, length))
-	if r := rows[0]; r.load.Count(load.Refused) == 0 || r.refused == 0 || r.misplaced != 0 {
-		t.Errorf("the control Fail: %+v refused, want some, and none misplaced", r.refused)
+	if len(rows) == 3 {
+		expectControls(t, rows[0], rows[1])
 	}
-	if r := rows[1]; r.load.Count(load.Unmutated) == 0 || r.misplaced == 0 || r.refused != 0 {
-		t.Errorf("the control Ignore: %d misplaced, want some, and none refused", r.misplaced)
-	}
-	r := rows[2]
+	r := rows[len(rows)-1]
 	if r.load.Lost() != 0 || r.refused != 0 || r.misplaced != 0 || !r.all || r.load.Count(load.Gated) == 0 {
 		t.Errorf("the gate: %d of the load lost (%v), %d refused, %d misplaced, all placed: %v; want none, none, none, true",
 			r.load.Lost(), r.load.Causes(), r.refused, r.misplaced, r.all)
@@ -58,42 +74,97 @@ func (s *suite) testOutage(t *testing.T) {
 	}
 }
 
+// expectControls fails unless the controls show what the gate prevents.
+func expectControls(t *testing.T, fail, ignore outage) {
+	t.Helper()
+	if fail.load.Count(load.Refused) == 0 || fail.refused == 0 || fail.misplaced != 0 {
+		t.Errorf("the control Fail: %d of the load and %d pods refused, %d misplaced; want some, some, none", fail.load.Count(load.Refused), fail.refused, fail.misplaced)
+	}
+	if ignore.load.Count(load.Unmutated) == 0 || ignore.misplaced == 0 || ignore.refused != 0 {
+		t.Errorf("the control Ignore: %d of the load and %d pods misplaced, %d refused; want some, some, none", ignore.load.Count(load.Unmutated), ignore.misplaced, ignore.refused)
+	}
+}
+
+// The StatefulSets of an outage: some pods on real nodes, 200 on those of the fleet.
+var (
+	older   = map[string]int32{"before": 4, "rolled": 60, "deleted": 60} // they run before it
+	younger = map[string]int32{"during": 8, "created": 80}               // created while it lasts
+)
+
+// outageSet is one of them. Only "before" and "during" are on real nodes.
+func outageSet(name string, replicas int32) *appsv1.StatefulSet {
+	set := statefulSet(name, replicas, byParity)
+	set.Spec.Template.Labels["outage"] = "true"
+	if name == "before" || name == "during" {
+		return set
+	}
+	return onFleet(set)
+}
+
+// outagePods are the pods of all of them.
+func (s *suite) outagePods(t *testing.T) []corev1.Pod {
+	t.Helper()
+	list, err := s.Client.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{LabelSelector: "outage=true"})
+	must(t, err)
+	return list.Items
+}
+
 // outage takes every replica away while pods are created, rolled and deleted.
 func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage {
 	s.setPolicy(t, policy)
 	defer s.setPolicy(t, "Fail")
-	const before, during = 4, 8
-	for _, set := range []string{"before", "during"} {
-		s.deleteSet(t, set)
-		s.kubectl(t, "delete", "events", "--namespace", namespace, "--field-selector=involvedObject.name="+set)
+	total := 0
+	for _, sets := range []map[string]int32{older, younger} {
+		for name, replicas := range sets {
+			total += int(replicas)
+			s.deleteSet(t, name)
+			s.kubectl(t, "delete", "events", "--namespace", namespace, "--field-selector=involvedObject.name="+name)
+		}
 	}
-	s.createSet(t, statefulSet("before", before, byParity))
-	s.runs(t, "before", before)
+	for name, replicas := range older {
+		s.createSet(t, outageSet(name, replicas))
+		s.runs(t, name, int(replicas))
+	}
 	must(t, s.Scale(s.ctx, 0))
-	run := s.startLoad(t)
-	s.createSet(t, statefulSet("during", during, byParity))
-	s.kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/before")
+	rate := 50.0
+	if length > longOutage {
+		rate = 5
+	}
+	run := s.startLoadAt(t, rate)
+	for name, replicas := range younger {
+		s.createSet(t, outageSet(name, replicas))
+	}
+	s.kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/before", "statefulset/rolled")
 	s.pause(length / 2)
-	s.kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set=during", "--wait=false")
+	s.kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set in (during,deleted)", "--wait=false")
 	s.pause(length / 2)
-	r := outage{policy: policy, load: run.Stop()}
-	pods := append(s.podsOf(t, "before"), s.podsOf(t, "during")...)
+	r := outage{policy: policy, rate: rate, load: run.Stop()}
+	pods := s.outagePods(t)
+	r.pods = total
 	for _, pod := range pods {
 		if misplaced(pod) {
 			r.misplaced++
 		}
 	}
-	r.refused = s.failures(t, "before") + s.failures(t, "during")
+	for _, sets := range []map[string]int32{older, younger} {
+		for name := range sets {
+			r.refused += s.failures(t, name)
+		}
+	}
 	t.Logf("%s: load %v; %d pods stored, %d misplaced, %d refusals", policy, r.load.Causes(), len(pods), r.misplaced, r.refused)
-	r.late, r.all = s.comeBack(t, before+during)
+	r.late, r.all = s.comeBack(t, total)
 	if policy == "gate" {
-		s.runs(t, "before", before)
-		s.runs(t, "during", during)
+		for _, sets := range []map[string]int32{older, younger} {
+			for name, replicas := range sets {
+				s.runs(t, name, int(replicas))
+			}
+		}
 	}
 	return r
 }
 
-// comeBack brings the replicas back and waits at most half a minute for the pods.
+// comeBack brings the replicas back and waits at most half a minute until each of the pods has been in its place. late is from the
+// first Ready replica to the last of them.
 func (s *suite) comeBack(t *testing.T, pods int) (late time.Duration, all bool) {
 	t.Helper()
 	s.kubectl(t, "--namespace", webhook.Namespace, "scale", "deployment/"+webhook.Deployment, "--replicas=2")
@@ -109,15 +180,15 @@ func (s *suite) comeBack(t *testing.T, pods int) (late time.Duration, all bool) 
 		return nil
 	})
 	end := time.Now().Add(30 * time.Second)
+	inPlace := map[string]bool{} // a rollout that goes on deletes and creates pods again
 	for time.Now().Before(end) && !all && s.ctx.Err() == nil {
-		n := 0
-		for _, pod := range append(s.podsOf(t, "before"), s.podsOf(t, "during")...) {
+		for _, pod := range s.outagePods(t) {
 			if placed(pod) {
-				n++
+				inPlace[pod.Name] = true
 			}
 		}
-		last, all = time.Now(), n == pods
-		s.pause(20 * time.Millisecond)
+		last, all = time.Now(), len(inPlace) == pods
+		s.pause(50 * time.Millisecond)
 	}
 	must(t, s.WaitRollout(s.ctx))
 	return max(0, last.Sub(ready)), all
@@ -171,12 +242,12 @@ func (s *suite) placersWork(ctx context.Context) error {
 
 func outageTable(rows []outage, length time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Every replica away for %s; 50 dry runs a second, two StatefulSets created, rolled and deleted meanwhile:\n\n", length)
-	b.WriteString("| policy | dry runs refused | stored without selector | behind the gate | refusals of StatefulSets' pods | misplaced | placed after the first Ready replica |\n|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "Every replica away for %s; %.0f dry runs a second, and %d pods of StatefulSets, of which most are created, rolled or deleted meanwhile:\n\n", length, rows[0].rate, rows[0].pods)
+	b.WriteString("| policy | dry runs refused | stored without selector | behind the gate | refusals of StatefulSets' pods | misplaced | all placed, after the first Ready replica |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		late := fmt.Sprintf("%.1f s", r.late.Seconds())
 		if !r.all {
-			late = "not all within 30 s"
+			late = "not within 30 s"
 		}
 		fmt.Fprintf(&b, "| %s | %d of %d | %d | %d | %d | %d | %s |\n", r.policy, r.load.Count(load.Refused, load.Denied), len(r.load.Samples),
 			r.load.Count(load.Unmutated, load.WrongSelector), r.load.Count(load.Gated), r.refused, r.misplaced, late)

@@ -133,7 +133,7 @@ func (s *suite) testGuard(t *testing.T) {
 		}
 		return nil
 	})
-	const lost = "has lost its scheduling gate"
+	const lost = "neither its scheduling gate"
 	for sentence, c := range map[string]struct{ patch, refusal string }{
 		"the gate alone is removed":           {removeGate, lost},
 		"the mark is for another pod":         {removeGate + "," + addSelector + "," + strings.Replace(setMark, "set-0", "set-1", 1), lost},

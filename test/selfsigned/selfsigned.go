@@ -9,18 +9,24 @@ import (
 	"crypto/x509"
 	"fmt"
 	"math/big"
+	"net"
 	"time"
 )
 
-// New returns a certificate for a DNS name, valid for a day, with a key on P-256. Its Leaf is set, and may serve as its own root.
-func New(dnsName string) (tls.Certificate, error) {
+// New returns a certificate for a host, which is a DNS name or an IP address, valid for a day, with a key on P-256. Its Leaf is set,
+// and may serve as its own root.
+func New(host string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("create key: %w", err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), DNSNames: []string{dnsName},
-		IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

@@ -22,17 +22,26 @@ func (w *Webhook) Sum(ctx context.Context, metric string, labels map[string]stri
 	}
 	total := 0.0
 	for _, pod := range replicas {
-		families, err := w.Metrics(ctx, pod)
+		n, err := w.SumOf(ctx, pod, metric, labels)
 		if err != nil {
 			return 0, err
 		}
-		family, found := families[metric]
-		if !found {
-			return 0, fmt.Errorf("read metrics of %s: there is no %s", pod.Name, metric)
-		}
-		total += sum(family, labels)
+		total += n
 	}
 	return total, nil
+}
+
+// SumOf is Sum of one replica.
+func (w *Webhook) SumOf(ctx context.Context, pod corev1.Pod, metric string, labels map[string]string) (float64, error) {
+	families, err := w.Metrics(ctx, pod)
+	if err != nil {
+		return 0, err
+	}
+	family, found := families[metric]
+	if !found {
+		return 0, fmt.Errorf("read metrics of %s: there is no %s", pod.Name, metric)
+	}
+	return sum(family, labels), nil
 }
 
 // Gauge is the value of a metric of one replica that has a single series.

@@ -33,9 +33,9 @@ const (
 	// ValidatingConfiguration refuses StatefulSets whose pods would be refused.
 	ValidatingConfiguration = "sts-validating-webhook"
 	Label                   = "ab-build-different"
-	// Gate is the scheduling gate, GateMark the annotation of pods that had it.
+	// Gate is the scheduling gate, GateLabel the label that pods behind it have and keep.
 	Gate       = "sts-webhook.custom-system.svc/placement"
-	GateMark   = "sts-webhook.custom-system.svc/placed"
+	GateLabel  = "sts-webhook.custom-system.svc/gate"
 	Annotation = "custom-node-selector"
 )
 
@@ -144,7 +144,7 @@ func (w *Webhook) StartGate(ctx context.Context) error {
 	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path(gateManifests)); err != nil {
 		return fmt.Errorf("start gate: %w", err)
 	}
-	return w.wait(ctx, "the gate", func(ctx context.Context) (bool, error) { return w.marked(ctx), nil })
+	return w.wait(ctx, "the gate", func(ctx context.Context) (bool, error) { return w.gates(ctx), nil })
 }
 
 // StopGate turns the gate off, and returns when the apiserver does not put it on pods any more.
@@ -152,11 +152,11 @@ func (w *Webhook) StopGate(ctx context.Context) error {
 	if _, err := w.Cluster.Kubectl(ctx, "delete", "-f", w.Path(gateManifests), "--ignore-not-found"); err != nil {
 		return fmt.Errorf("stop gate: %w", err)
 	}
-	return w.wait(ctx, "the end of the gate", func(ctx context.Context) (bool, error) { return !w.marked(ctx), nil })
+	return w.wait(ctx, "the end of the gate", func(ctx context.Context) (bool, error) { return !w.gates(ctx), nil })
 }
 
-// marked tells whether a pod that is created is marked by the policy of the gate, in a dry run.
-func (w *Webhook) marked(ctx context.Context) bool {
+// gates tells whether the policy of the gate sees a pod that is created in a dry run.
+func (w *Webhook) gates(ctx context.Context) bool {
 	yes := true
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -167,7 +167,7 @@ func (w *Webhook) marked(ctx context.Context) bool {
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: "pause"}}},
 	}
 	made, err := w.Client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	return err == nil && made.Annotations[GateMark] != ""
+	return err == nil && made.Labels[GateLabel] != ""
 }
 
 // createMistake makes a dry run of a StatefulSet whose pods would be refused.
