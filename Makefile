@@ -67,6 +67,10 @@ test-cluster: ## run the tests on real clusters (root)
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
 	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos
 
+.PHONY: test-alerts
+test-alerts: ## alerts on a real cluster, with 30 rollouts and a flood of 100,000 events (root)
+	TEST_CLUSTER=1 TEST_ALERTS=full $(GO) test -count=1 -timeout 40m -v -run EndToEnd ./test/alerts
+
 .PHONY: test-plan
 test-plan: ## compare plan with what becomes of SETS random StatefulSets on a real control plane (root)
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 60m -v -run EndToEnd ./test/plan -sets=$(SETS) -seed=$(SEED)

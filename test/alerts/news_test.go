@@ -112,7 +112,10 @@ func (w *world) testTeam(t *testing.T) {
 // testRollouts restarts the Deployment, as delivered with two replicas, again and again
 // while pods are refused all the time. TestA3 of internal/alert does so at other speeds.
 func (w *world) testRollouts(t *testing.T) {
-	const rollouts = 30
+	rollouts := 10
+	if w.full {
+		rollouts = 30
+	}
 	must(t, w.Scale(w.ctx, 2))
 	before := w.fleet.stats(w.ctx, t)
 	ctx, stop := context.WithCancel(w.ctx)
