@@ -43,6 +43,7 @@ type Event struct {
 type Details struct {
 	Code         string // Denied: what is wrong with the annotation; one of Codes
 	Field, Value string // Denied: the field that is wrong and what it holds; PodsWaiting: Value is one of the pods
+	Form         string // Denied: the form of rule that was meant, such as values; decides about the example to copy
 	Object       string // the object that was written, repaired or refused
 	Cause        string // one of Causes
 	Manager      string // the field manager that changed Object last

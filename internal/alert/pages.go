@@ -120,8 +120,16 @@ func (r *renderer) deniedPage(b *batch) page {
 		p.paragraph(r.say.impact, r.say.deniedImpact)
 	}
 	p.paragraph(r.say.action, r.fill(text.action, worst))
-	p.paragraph("", text.example)
+	p.paragraph("", exampleOf(text, worst.key.details))
 	return p
+}
+
+// exampleOf is the text's example, or one of the form that the user meant.
+func exampleOf(text reasonText, d Details) string {
+	if of, ok := formExamples[d.Form]; ok && text.example == example {
+		return of
+	}
+	return text.example
 }
 
 func (r *renderer) deniedLines(entries []entry) (lines []string) {

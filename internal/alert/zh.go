@@ -3,6 +3,13 @@ package alert
 // example is an annotation that is right, to copy.
 const example = `{"key":"name","even":"node1","odd":"node2"}`
 
+// formExamples are examples of the other forms.
+var formExamples = map[string]string{
+	"values":   `{"key":"zone","values":["a","b","c"]}`,
+	"ordinals": `{"key":"zone","ordinals":{"0":"a","1-2":"b"},"default":"c"}`,
+	"value":    `{"key":"name","value":"node-$(ordinal)","start":1}`,
+}
+
 const (
 	applyCommand  = "kubectl apply -f manifests/"
 	gatedCommand  = "kubectl get pods -A -l ab-build-different=true --field-selector spec.nodeName=,status.phase=Pending"

@@ -225,3 +225,26 @@ func alertOf(t *testing.T, d mutator.Denial, language string) string {
 	}
 	return string(bytes.TrimSpace([]byte(messages[0].Text)))
 }
+
+// What an alert shows to copy must be right.
+func TestExamplesOfAlertsAreRules(t *testing.T) {
+	golden, err := os.ReadFile("testdata/denials.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := map[string]bool{}
+	for line := range strings.Lines(string(golden)) {
+		if !strings.HasPrefix(line, `{"key":"`) {
+			continue
+		}
+		rules, err := placement.Parse([]byte(line))
+		if err != nil {
+			t.Errorf("%s: %v", strings.TrimSpace(line), err)
+			continue
+		}
+		forms[rules[0].Form()] = true
+	}
+	if len(forms) < 3 {
+		t.Errorf("examples of the forms %v, want at least 3 of them", forms)
+	}
+}

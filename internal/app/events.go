@@ -33,7 +33,7 @@ func (e events) Denied(d mutator.Denial) {
 	}
 	e.notifier.Notify(alert.Event{
 		Kind: alert.Denied, Reason: d.Reason, Namespace: d.Namespace, StatefulSet: d.StatefulSet,
-		Details: alert.Details{Code: p.Code, Field: p.Field, Value: p.Value, Text: text},
+		Details: alert.Details{Code: p.Code, Field: p.Field, Value: p.Value, Form: p.Form, Text: text},
 	})
 	e.recorder.Denied(statefulSetOf(d.Owner), d.Reason, d.Message)
 }

@@ -176,7 +176,7 @@ func formsOf(rules placement.Rules) string {
 func denyAnnotation(statefulSet string, err error) decision {
 	reason, example, problem := ReasonAnnotationInvalid, placement.Example, Problem{}
 	if e, ok := errors.AsType[*placement.Error](err); ok {
-		example, problem = e.Example, Problem{Code: e.Code, Field: e.Field, Value: e.Value}
+		example, problem = e.Example, Problem{Code: e.Code, Field: e.Field, Value: e.Value, Form: e.Form}
 		if e.NotJSON {
 			reason, problem.Code = ReasonAnnotationMalformed, CodeNotJSON
 		}

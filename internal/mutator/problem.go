@@ -13,6 +13,9 @@ type Problem struct {
 	Field string
 	// Value is what the field holds, or the name that is wrong.
 	Value string
+	// Form is the form of rule that was meant, as placement.Rule.Form names it; empty
+	// if none can be told.
+	Form string
 	// Detail is an English clause for what Code does not say.
 	Detail string
 }

@@ -101,7 +101,7 @@ func TestDeniedPodIsReported(t *testing.T) {
 			if dry {
 				body = dryRun(body)
 			} else {
-				want = []Denial{{Owner: webOwner, Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: placement.CodeFieldMissing, Field: "even"}, Message: message}}
+				want = []Denial{{Owner: webOwner, Pod: "web-1", Reason: "AnnotationInvalid", Problem: Problem{Code: placement.CodeFieldMissing, Field: "even", Form: "even/odd"}, Message: message}}
 			}
 			b.post(body)
 			if diff := cmp.Diff([]map[string]any{{

@@ -19,8 +19,11 @@ type Error struct {
 	// Problem is a bounded clause to follow "annotation ...: ". It names the
 	// field, quotes its value, and says what to do if that is not plain.
 	Problem string
-	// Example is a rule of the form that was meant, with placeholders, for a
-	// message to tell the user to write.
+	// Form is the form that was meant, as Rule.Form names it; "even/odd" or empty if
+	// none can be told.
+	Form string
+	// Example is a rule of that form, with placeholders, for a message to tell the
+	// user to write.
 	Example string
 	// NotJSON tells that the text is no JSON at all.
 	NotJSON bool
@@ -83,6 +86,11 @@ var examples = [...]string{
 	byValues:   `{"key": "<node label>", "values": ["<first value>", "<second value>", "<third value>"]}`,
 	byOrdinals: `{"key": "<node label>", "ordinals": {"0": "<value>", "1-2,5": "<value>"}, "default": "<value for all others>"}`,
 	byTemplate: `{"key": "<node label>", "value": "<text with $(ordinal)>", "start": 0}`,
+}
+
+// String is the form's name.
+func (f form) String() string {
+	return [...]string{byParity: "even/odd", byValues: "values", byOrdinals: "ordinals", byTemplate: "value"}[f]
 }
 
 // Example is a rule for a user who has written none.

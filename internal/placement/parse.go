@@ -120,7 +120,7 @@ func (p *parser) array() (Rules, error) {
 // explain adds what should have been written to a fault that was just noted.
 func (p *parser) explain(f form) {
 	if p.fault != nil && p.fault.Example == "" {
-		p.fault.Example = examples[f]
+		p.fault.Form, p.fault.Example = f.String(), examples[f]
 	}
 }
 

@@ -99,7 +99,7 @@ func TestWrongRuleIsRefusedByFieldValueAndFix(t *testing.T) {
 				t.Fatalf("got error %v", err)
 			}
 			// Code and Value have a test of their own.
-			want := &Error{Code: fault.Code, Value: fault.Value, Field: c.field, Problem: `field "` + c.field + `" ` + c.problem, Example: examples[c.form]}
+			want := &Error{Code: fault.Code, Value: fault.Value, Field: c.field, Problem: `field "` + c.field + `" ` + c.problem, Form: c.form.String(), Example: examples[c.form]}
 			if diff := cmp.Diff(error(want), err); diff != "" {
 				t.Errorf("errors differ (-want +got):\n%s", diff)
 			}

@@ -37,7 +37,7 @@ type Rule struct {
 
 // Form names the fields by which the rule comes from an ordinal to a value.
 func (r *Rule) Form() string {
-	return [...]string{byParity: "even/odd", byValues: "values", byOrdinals: "ordinals", byTemplate: "value"}[r.form]
+	return r.form.String()
 }
 
 // Assignment is what a rule gives to one ordinal.
@@ -86,7 +86,7 @@ func (r *Rule) Value(ordinal int32) (string, error) {
 // noValue is the Error of a rule that has nothing for an ordinal.
 func (r *Rule) noValue(field string, f form, ordinal int32, format string, args ...any) error {
 	e := fieldError(CodeNoValue, r.path+field, strconv.FormatInt(int64(ordinal), 10), format, args...)
-	e.Example = examples[f]
+	e.Form, e.Example = f.String(), examples[f]
 	return e
 }
 
