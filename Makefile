@@ -49,14 +49,14 @@ demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
 	$(GO) run ./test/demo
 
 .PHONY: test
-test: test-unit test-cluster ## run all tests; those on a real cluster need root
-
-.PHONY: test-unit
-test-unit: ## run the tests that need no cluster
+test: ## run the tests that need no cluster and no root
 	$(GO) test -race ./...
 	@# What the race detector would distort, one package at a time: the exploration of the rotation protocol, allocations, and
 	@# how long calls take beside faults.
 	$(GO) test -p 1 -run 'Explore|Allocations|Faults' ./internal/...
+
+.PHONY: verify
+verify: test test-cluster ## run all tests; those on a real cluster need root
 
 .PHONY: test-cluster
 test-cluster: ## run the tests on real clusters (root)
