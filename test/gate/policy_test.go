@@ -1,0 +1,49 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/webhook"
+)
+
+// setPolicy chooses what happens to a pod when no replica answers.
+func (s *suite) setPolicy(t *testing.T, policy string) {
+	t.Helper()
+	if policy == "gate" {
+		must(t, s.StartGate(s.ctx))
+		s.eventually(t, time.Minute, func() error { return s.placersWork(s.ctx) })
+		return
+	}
+	must(t, s.StopGate(s.ctx))
+	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q}]`, policy)
+	_, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.ctx, webhook.Configuration, types.JSONPatchType, patch, metav1.PatchOptions{})
+	must(t, err)
+	s.pause(time.Second) // the apiserver follows
+}
+
+// placersWork returns nil when every replica says that it places pods.
+func (s *suite) placersWork(ctx context.Context) error {
+	replicas, err := s.Replicas(ctx)
+	if err != nil {
+		return err
+	}
+	for _, pod := range replicas {
+		log, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+		if err != nil {
+			return err
+		}
+		text := string(log)
+		if strings.LastIndex(text, `"placing pods`) <= strings.LastIndex(text, `"no longer placing pods`) {
+			return fmt.Errorf("%s does not place pods yet", pod.Name)
+		}
+	}
+	return nil
+}
