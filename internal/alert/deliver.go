@@ -17,6 +17,8 @@ func (r *robot) tell(ctx context.Context, last bool) {
 	r.report(err)
 	failed, isFailure := errors.AsType[*failure](err)
 	switch {
+	case err == nil && len(b.entries) == 0: // what was due is gone
+		r.pause(time.Second)
 	case err == nil:
 		r.failures, r.throttled = 0, false
 		r.pause(0)
