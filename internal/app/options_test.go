@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var update = flag.Bool("update", false, "write documents and testdata instead of comparing with them")
@@ -86,6 +88,12 @@ func TestVersion(t *testing.T) {
 	defer func() { version = "" }()
 	if got := versionText(); !strings.HasPrefix(got, "sts-webhook v1.2.3") {
 		t.Errorf("got %q, want what the linker set", got)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newBuildInfo())
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || families[0].GetName() != "sts_webhook_build_info" || !strings.Contains(families[0].String(), `value:"v1.2.3"`) {
+		t.Errorf("metrics are %v, %v, want sts_webhook_build_info with the version", families, err)
 	}
 }
 

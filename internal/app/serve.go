@@ -59,6 +59,7 @@ func (c *serve) run(ctx context.Context, _, stderr io.Writer) error {
 	lines := newLogWriter(stderr, metrics.Registry)
 	defer lines.Close()
 	log := newLogger(lines, c.verbosity)
+	metrics.Registry.MustRegister(newBuildInfo())
 	setMemoryLimit(log)
 	p, err := c.wire(log, lines)
 	if err != nil {
