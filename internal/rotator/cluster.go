@@ -141,8 +141,8 @@ func (o observation) bundle(namespace string) []byte {
 // this one name. A Secret that somebody else has just made is returned as it is.
 func (c *cluster) createSecret(ctx context.Context) (*corev1.Secret, error) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: SecretName}}
-	body := fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":%q,"name":%q,"labels":{"app":%q}},"type":"Opaque"}`,
-		c.namespace, SecretName, ServiceName)
+	body := fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":%q,"name":%q,"labels":{"app":%q,"app.kubernetes.io/name":%q}},"type":"Opaque"}`,
+		c.namespace, SecretName, ServiceName, ServiceName)
 	err := c.writer.Patch(ctx, secret, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(fieldOwner+"-create"), client.ForceOwnership)
 	if err != nil {
 		return nil, fmt.Errorf("create Secret %s/%s: %w", c.namespace, SecretName, err)
