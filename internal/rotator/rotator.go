@@ -11,11 +11,13 @@
 //	tls.crt/.key the serving certificate, then bridges: the key of a CA, signed
 //	             by the CA before it, for apiservers that still trust that one
 //
-// and one annotation, sts-webhook.custom-system/rotation, with the number of the
-// state (generation) and the step that led to it. Nothing is mounted; keys stay in
-// memory and in etcd. A Secret that is deleted or damaged is not a reason to
-// rotate: each replica remembers it and writes it back. To replace a CA on
-// purpose use "sts-webhook rotate", never "kubectl delete secret".
+// and its annotations, sts-webhook.custom-system/rotation, with the number of the
+// state (generation) and the step that led to it, .../rotate, what an operator asks
+// for, and .../reported, when recurring repairs were reported. Nothing is mounted:
+// keys are in memory and, by the Secret, in etcd, where they are encrypted only if
+// the cluster encrypts Secrets at rest. A Secret that is deleted or damaged is not
+// a reason to rotate: each replica remembers it and writes it back. To replace a CA
+// on purpose use "sts-webhook rotate", never "kubectl delete secret".
 //
 // # How it is built
 //

@@ -17,5 +17,5 @@
 //
 // # Metrics
 //
-//	sts_webhook_statefulset_reviews_total{result}   allowed, warned, refused, error (no review of a StatefulSet)
+//	sts_webhook_statefulset_reviews_total{result}   allowed, warned, refused, error (no review of a StatefulSet, or too many at once)
 package validator

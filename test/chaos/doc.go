@@ -3,7 +3,7 @@
 // suffers the same in the same cluster, as the control.
 //
 //	TEST_CLUSTER=1 go test -run Chaos -v ./test/chaos               a selection, 3 minutes
-//	TEST_CLUSTER=1 CHAOS=full go test -run Chaos -v ./test/chaos    everything, 35 minutes
+//	TEST_CLUSTER=1 CHAOS=full go test -run Chaos -v ./test/chaos    everything, 40 minutes
 //
 // A scenario (see scenarios_test.go) is an injection and what is expected after it.
 // Both webhooks are under a load of their own, from before the injection until they
