@@ -10,9 +10,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // documents are all Markdown files of the repository, by their path in it.
@@ -232,5 +236,126 @@ func TestDocumentsNameFilesAndTargetsThatExist(t *testing.T) {
 	}
 	if paths < 30 || targets < 10 {
 		t.Errorf("only %d paths and %d targets were found", paths, targets)
+	}
+}
+
+// SECURITY.md has a row for each RBAC rule of the manifests, and no other.
+func TestSecurityListsEveryRBACRule(t *testing.T) {
+	document := documents(t)["SECURITY.md"]
+	rules := 0
+	for _, file := range manifests(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Split(string(text), "\n---\n") {
+			var role rbacv1.ClusterRole // a Role has the same fields
+			if err := yaml.Unmarshal([]byte(part), &role); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if role.Kind != "Role" && role.Kind != "ClusterRole" {
+				continue
+			}
+			for _, rule := range role.Rules {
+				rules++
+				scope, names := "", "all"
+				if role.Kind == "Role" {
+					scope = " in its namespace"
+				}
+				if len(rule.ResourceNames) > 0 {
+					names = "`" + strings.Join(rule.ResourceNames, "`, `") + "`"
+				}
+				row := fmt.Sprintf("| `%s` | `%s`%s | %s | %s | ", file, strings.Join(rule.Resources, "`, `"), scope, names, strings.Join(rule.Verbs, ", "))
+				if !strings.Contains(document, "\n"+row) {
+					t.Errorf("SECURITY.md lacks a row that begins with\n%s", row)
+				}
+			}
+		}
+	}
+	if n := strings.Count(document, "\n| `manifests/"); n != rules || n == 0 {
+		t.Errorf("SECURITY.md has %d rows of rules, and the manifests have %d rules", n, rules)
+	}
+}
+
+func manifests(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"manifests/*.yaml", "manifests/optional/*/*.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || found == nil {
+			t.Fatalf("%s: %v, %v", pattern, found, err)
+		}
+		files = append(files, found...)
+	}
+	return files
+}
+
+func TestReadmeNamesEveryPackage(t *testing.T) {
+	readme := documents(t)["README.md"]
+	dirs, err := filepath.Glob("internal/*")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("found %v, %v", dirs, err)
+	}
+	for _, dir := range dirs {
+		if !strings.Contains(readme, "`"+filepath.ToSlash(dir)+"`") {
+			t.Errorf("the table of packages lacks %s", dir)
+		}
+	}
+}
+
+var metricName = regexp.MustCompile(`\bsts_webhook_[a-z_]*[a-z]\b`)
+
+// Every metric of the program is in a document, and the documents name no other.
+func TestDocumentsNameTheMetrics(t *testing.T) {
+	exist := map[string]bool{}
+	err := filepath.WalkDir("internal", func(file string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		for _, name := range regexp.MustCompile(`"sts_webhook_[a-z_]+"`).FindAllString(string(text), -1) {
+			exist[strings.Trim(name, `"`)] = true
+		}
+		if strings.Contains(string(text), `versioncollector.NewCollector("sts_webhook")`) {
+			exist["sts_webhook_build_info"] = true
+		}
+		return err
+	})
+	if err != nil || len(exist) < 20 {
+		t.Fatalf("found the metrics %v, %v", exist, err)
+	}
+	named := map[string]bool{}
+	for file, text := range documents(t) {
+		for _, name := range metricName.FindAllString(text, -1) {
+			named[name] = true
+			if !exist[name] && name != "sts_webhook_alert" { // sts_webhook_alert_*
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+	}
+	for name := range exist {
+		if !named[name] {
+			t.Errorf("no document names %s", name)
+		}
+	}
+}
+
+// The README repeats two figures of the table that make bench writes.
+func TestReadmeRepeatsTheMeasuredCost(t *testing.T) {
+	all := documents(t)
+	busy := regexp.MustCompile(`(?m)^\| 6\.9 KB \| textbook \| [^|]+ \| ([0-9.]+) \|`).FindStringSubmatch(all["docs/performance.md"])
+	steady := regexp.MustCompile(`(?m)^\| textbook \| [^|]+ \| ([0-9.]+) \|`).FindStringSubmatch(all["docs/performance.md"])
+	if busy == nil || steady == nil {
+		t.Fatal("docs/performance.md has no row of the textbook")
+	}
+	var figures [2]float64
+	for i, text := range []string{steady[1], busy[1]} {
+		var err error
+		if figures[i], err = strconv.ParseFloat(text, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := fmt.Sprintf("costs %.0f to %.0f times as much", figures[0], figures[1]); !strings.Contains(all["README.md"], want) {
+		t.Errorf("docs/performance.md was measured anew: README.md must say %q", want)
 	}
 }
