@@ -1,11 +1,27 @@
-// Package document writes measured tables into the documents of this checkout.
+// Package document writes measured tables into the documents of this checkout, and reads what they say.
 package document
 
 import (
 	"bytes"
 	"fmt"
 	"os"
+	"strings"
 )
+
+// Missing returns those of the sentences that the document does not hold. Line breaks do not matter.
+func Missing(file string, sentences ...string) ([]string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read document: %w", err)
+	}
+	text, missing := strings.Join(strings.Fields(string(content)), " "), []string(nil)
+	for _, s := range sentences {
+		if !strings.Contains(text, s) {
+			missing = append(missing, s)
+		}
+	}
+	return missing, nil
+}
 
 // Markers enclose the part of a document that the program in a directory writes.
 func Markers(writer string) (begin, end string) {

@@ -28,3 +28,17 @@ func TestReplace(t *testing.T) {
 		t.Error("a file that does not exist: want an error")
 	}
 }
+
+func TestMissing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "d.md")
+	if err := os.WriteFile(file, []byte("- it waits\n  5 s\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Missing(file, "it waits 5 s", "it waits 6 s")
+	if err != nil || len(got) != 1 || got[0] != "it waits 6 s" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := Missing(file + "x"); err == nil {
+		t.Error("a file that does not exist: want an error")
+	}
+}
