@@ -35,7 +35,7 @@ type robot struct {
 	failures    int           // calls in a row that failed for passing trouble
 	throttled   bool          // the pause is the robot's
 	clockOffset time.Duration // of DingTalk's clock from ours, once it told
-	seen        sighting      // of the files, as it was logged
+	seen        settings      // of the files, as it was logged
 	lookedAt    time.Time
 	looked      bool
 	lastCause   string // of trouble, as it was logged; empty while all is well

@@ -72,7 +72,7 @@ func post(ctx context.Context, client *http.Client, c credentials, body []byte, 
 	if err != nil {
 		return fail(networkReason(err), 0, c.words(causeOf(err)))
 	}
-	if f := c.judge(response.StatusCode, text); f != nil {
+	if f := c.failureOf(response.StatusCode, text); f != nil {
 		f.date, _ = http.ParseTime(response.Header.Get("Date")) // zero if it cannot be read
 		return f
 	}
@@ -92,10 +92,10 @@ func networkReason(err error) string {
 	return reasonNetwork
 }
 
-// judge reads the answer: nil means that DingTalk accepted the message. A robot that is
+// failureOf reads the answer: nil means that DingTalk accepted the message. A robot that is
 // rate-limited answers in four ways: by an errcode, by HTTP 429, by a redirect to a
 // page that explains it, and by a ban of the calling address.
-func (c credentials) judge(status int, text []byte) *failure {
+func (c credentials) failureOf(status int, text []byte) *failure {
 	var answer struct {
 		Code    *int   `json:"errcode"`
 		Message string `json:"errmsg"`

@@ -48,8 +48,8 @@ func robotDirs(dir string) []string {
 	return names
 }
 
-// sighting is what the files said when they were looked at.
-type sighting struct {
+// settings are what the files said when they were looked at.
+type settings struct {
 	host       string // empty: no robot
 	signed     bool
 	namespaces string // one a line; empty: all
@@ -67,7 +67,7 @@ func (r *robot) look() {
 
 func (r *robot) lookNow() {
 	c, err := readCredentials(r.files, r.o.AllowHTTP)
-	now := sighting{host: c.host, signed: c.signed()}
+	now := settings{host: c.host, signed: c.signed()}
 	namespaces, wrong := r.readNamespaces()
 	now.namespaces = namespaces
 	if wrong != nil && (err == nil || errors.Is(err, errOff)) {
@@ -79,7 +79,7 @@ func (r *robot) lookNow() {
 	if errors.Is(err, errOff) {
 		r.forgetAll()
 	}
-	changed := now != r.seen || r.seen == sighting{} && !r.looked
+	changed := now != r.seen || r.seen == settings{} && !r.looked
 	r.seen, r.looked = now, true
 	if !changed {
 		return

@@ -7,7 +7,7 @@ import (
 )
 
 // corpusEntry is an annotation that the parser and docs/rules.schema.json both
-// judge.
+// check.
 type corpusEntry struct {
 	Name  string `json:"name"`
 	Text  string `json:"text"`

@@ -48,7 +48,7 @@ func burst(t *testing.T, s *running, ca *authority, count, size int, chunked boo
 	t.Helper()
 	transport := newTransport(ca)
 	defer transport.CloseIdleConnections()
-	// More than a gigabyte through one machine under the race detector: the client's patience is not what is tested here.
+	// More than a gigabyte through one machine under the race detector: the client's timeout is not what is tested here.
 	transport.TLSHandshakeTimeout = time.Minute
 	c := &http.Client{Transport: transport, Timeout: time.Minute}
 	data := make([]byte, size)

@@ -90,7 +90,7 @@ func coreTable(out *strings.Builder, core []pureCore) {
 func (b *bench) targets(out *strings.Builder, r results) {
 	out.WriteString("| promise | measured | target | |\n|---|---|---|---|\n")
 	row := func(what, measured, target string, met bool) {
-		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", what, measured, target, verdict(met))
+		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", what, measured, target, metOrMissed(met))
 	}
 	ours, floor := r.review[b.ours], r.review[b.floor]
 	cpu := median(ratios(ours.cpu, floor.cpu))
@@ -115,7 +115,7 @@ func (b *bench) targets(out *strings.Builder, r results) {
 		milli(median(r.startup.listening)), milli(median(r.startup.ready)), len(r.startup.ready), mib(r.binary), mib(r.image))
 }
 
-func verdict(met bool) string {
+func metOrMissed(met bool) string {
 	if met {
 		return "met"
 	}

@@ -80,12 +80,12 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestFarewellNamesTheCluster(t *testing.T) {
+func TestNextStepsNameTheCluster(t *testing.T) {
 	for name, want := range map[string]string{
 		"sts-webhook": "make cluster-down",
 		"other":       "make CLUSTER_NAME=other cluster-down",
 	} {
-		if got := farewell(name); !strings.Contains(got, want) {
+		if got := nextSteps(name); !strings.Contains(got, want) {
 			t.Errorf("cluster %s: got %q, want %q in it", name, got, want)
 		}
 	}

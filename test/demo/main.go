@@ -62,7 +62,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	// A wrong placement must not hide what the second half shows.
 	err := errors.Join(d.place(ctx), d.refuse(ctx))
-	fmt.Fprint(out, farewell(d.Cluster.Name()))
+	fmt.Fprint(out, nextSteps(d.Cluster.Name()))
 	return err
 }
 
@@ -119,8 +119,8 @@ func (d *demo) install(ctx context.Context) error {
 	return nil
 }
 
-// farewell says how to go on.
-func farewell(name string) string {
+// nextSteps says how to go on.
+func nextSteps(name string) string {
 	variable := ""
 	if name != cluster.DefaultName {
 		variable = " CLUSTER_NAME=" + name

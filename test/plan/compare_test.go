@@ -23,7 +23,7 @@ type outcome struct {
 	refusal string
 }
 
-// Paths of problems in which plan foretells more than a row's nodes do.
+// Paths of problems in which plan says more than a row's nodes do.
 const (
 	claimsField   = "spec.volumeClaimTemplates"
 	nameField     = "metadata.name"

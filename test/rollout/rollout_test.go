@@ -57,8 +57,8 @@ func TestEndToEndRollout(t *testing.T) {
 // report is everything that the chapters have measured.
 func (w *world) report() string {
 	parts := []string{table(w.rows)}
-	if leave := w.leavings.String(); leave != "" {
-		parts = append(parts, leave)
+	if text := w.drains.String(); text != "" {
+		parts = append(parts, text)
 	}
 	return strings.Join(append(parts, w.remarks...), "\n\n")
 }

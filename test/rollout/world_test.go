@@ -27,15 +27,15 @@ const (
 
 // world is the cluster with both webhooks.
 type world struct {
-	cluster  *cluster.Cluster
-	client   kubernetes.Interface
-	webhook  *webhook.Webhook
-	ours     *fleet
-	control  *fleet // nil in the short form
-	full     bool
-	leavings *leavings
-	rows     []row
-	remarks  []string
+	cluster *cluster.Cluster
+	client  kubernetes.Interface
+	webhook *webhook.Webhook
+	ours    *fleet
+	control *fleet // nil in the short form
+	full    bool
+	drains  *drains
+	rows    []row
+	remarks []string
 }
 
 func newWorld(ctx context.Context, t *testing.T, full bool) *world {
@@ -58,7 +58,7 @@ func newWorld(ctx context.Context, t *testing.T, full bool) *world {
 	must(t, err)
 	must(t, wh.Restart(ctx))    // a kept cluster may still run an older image
 	must(t, w.ours.settle(ctx)) // the control starts meanwhile
-	w.leavings = watchLeavings(ctx, t, w.ours)
+	w.drains = watchDrains(ctx, t, w.ours)
 	return w
 }
 

@@ -121,14 +121,14 @@ func (r *Robot) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if behaviour.misbehave(w, request) {
 		return
 	}
-	code, text := r.judge(request, body, behaviour)
+	code, text := r.answer(request, body, behaviour)
 	w.Header().Set("Date", r.o.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"errcode": code, "errmsg": text})
 }
 
-// judge applies the rules and records the outcome.
-func (r *Robot) judge(request *http.Request, body []byte, behaviour Behaviour) (int, string) {
+// answer applies the rules and records the outcome.
+func (r *Robot) answer(request *http.Request, body []byte, behaviour Behaviour) (int, string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.o.Now()

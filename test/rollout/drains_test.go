@@ -17,10 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// leavings are the replicas that have drained while the test ran. Their own last
+// drains are the replicas that have drained while the test ran. Their own last
 // log lines say how long after SIGTERM the Service still sent connections; the
 // logs are followed, since they are gone with the pod.
-type leavings struct {
+type drains struct {
 	// running are the goroutines that follow logs.
 	running sync.WaitGroup
 	// mu guards the rest.
@@ -31,10 +31,10 @@ type leavings struct {
 	err     error
 }
 
-// watchLeavings follows the log of every replica of f, until the test ends.
-func watchLeavings(ctx context.Context, t *testing.T, f *fleet) *leavings {
+// watchDrains follows the log of every replica of f, until the test ends.
+func watchDrains(ctx context.Context, t *testing.T, f *fleet) *drains {
 	ctx, stop := context.WithCancel(ctx)
-	l := &leavings{}
+	l := &drains{}
 	l.running.Go(func() { l.watch(ctx, f) })
 	t.Cleanup(func() {
 		stop()
@@ -48,7 +48,7 @@ func watchLeavings(ctx context.Context, t *testing.T, f *fleet) *leavings {
 	return l
 }
 
-func (l *leavings) watch(ctx context.Context, f *fleet) {
+func (l *drains) watch(ctx context.Context, f *fleet) {
 	followed := map[types.UID]bool{}
 	_ = until(ctx, time.Hour, func(ctx context.Context) error { // it ends with ctx alone
 		pods, err := f.pods(ctx)
@@ -65,7 +65,7 @@ func (l *leavings) watch(ctx context.Context, f *fleet) {
 	})
 }
 
-func (l *leavings) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
+func (l *drains) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
 	zero := int64(0)
 	for {
 		stream, err := f.world.client.CoreV1().Pods(f.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true, TailLines: &zero}).Stream(ctx)
@@ -87,7 +87,7 @@ func (l *leavings) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
 }
 
 // read notes a drain that the log tells of.
-func (l *leavings) read(stream io.ReadCloser) {
+func (l *drains) read(stream io.ReadCloser) {
 	defer stream.Close()
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {
@@ -112,7 +112,7 @@ func (l *leavings) read(stream io.ReadCloser) {
 }
 
 // String is a sentence for the report; empty when nothing has drained.
-func (l *leavings) String() string {
+func (l *drains) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.newest) == 0 {
