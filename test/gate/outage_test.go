@@ -18,6 +18,7 @@ import (
 // outage is what became of pods while every replica was away.
 type outage struct {
 	policy             string
+	length             time.Duration
 	rate               float64 // creations per second of the load
 	load               load.Report
 	pods               int           // of StatefulSets
@@ -30,10 +31,14 @@ type outage struct {
 const lateLimit = 2 * time.Second
 
 // lengthFlag is for how long the replicas are away.
-var lengthFlag = flag.Duration("outage", 0, "how long every replica is away; 0 is 10 s, and 10 min with GATE=full; with more than that the controls are left out")
+var lengthFlag = flag.Duration("outage", 0, "how long every replica is away; 0 is 10 s, and 10 min with GATE=full")
 
-// longOutage is from when on the controls are left out, and the load is light: what is to be seen is how long it lasts.
-const longOutage = 10 * time.Minute
+const (
+	// maxControl is for how long the replicas are away at most in the controls, which show at once what they show.
+	maxControl = time.Minute
+	// longOutage is from when on the load is light: what is to be seen is how long it lasts.
+	longOutage = 10 * time.Minute
+)
 
 func (s *suite) testOutage(t *testing.T) {
 	length := *lengthFlag
@@ -45,24 +50,17 @@ func (s *suite) testOutage(t *testing.T) {
 		length = 10 * time.Second
 	}
 	s.startFleet(t)
-	policies := []string{"Fail", "Ignore", "gate"}
-	if length > longOutage {
-		policies = policies[2:]
-	}
 	var rows []outage
-	for _, policy := range policies {
-		t.Run(policy, func(t *testing.T) {
-			rows = append(rows, s.outage(t, policy, length))
-		})
+	for _, control := range []string{"Fail", "Ignore"} {
+		t.Run(control, func(t *testing.T) { rows = append(rows, s.outage(t, control, min(length, maxControl))) })
 	}
-	if len(rows) != len(policies) {
-		t.Fatalf("%d of %d policies were measured", len(rows), len(policies))
+	t.Run("gate", func(t *testing.T) { rows = append(rows, s.outage(t, "gate", length)) })
+	if len(rows) != 3 {
+		t.Fatalf("%d of 3 policies were measured", len(rows))
 	}
-	s.remark("%s", outageTable(rows, length))
-	if len(rows) == 3 {
-		expectControls(t, rows[0], rows[1])
-	}
-	r := rows[len(rows)-1]
+	s.remark("%s", outageTable(rows))
+	expectControls(t, rows[0], rows[1])
+	r := rows[2]
 	if r.load.Lost() != 0 || r.refused != 0 || r.misplaced != 0 || !r.all || r.load.Count(load.Gated) == 0 {
 		t.Errorf("the gate: %d of the load lost (%v), %d refused, %d misplaced, all placed: %v; want none, none, none, true",
 			r.load.Lost(), r.load.Causes(), r.refused, r.misplaced, r.all)
@@ -136,7 +134,7 @@ func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage
 	s.pause(length / 2)
 	s.kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set in (during,deleted)", "--wait=false")
 	s.pause(length / 2)
-	r := outage{policy: policy, rate: rate, load: run.Stop()}
+	r := outage{policy: policy, length: length, rate: rate, load: run.Stop()}
 	pods := s.outagePods(t)
 	r.pods = total
 	for _, pod := range pods {
@@ -204,16 +202,17 @@ func firstReady(replicas []corev1.Pod) time.Time {
 	return time.Time{}
 }
 
-func outageTable(rows []outage, length time.Duration) string {
+func outageTable(rows []outage) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Every replica away for %s; %.0f dry runs a second, and %d pods of StatefulSets, of which most are created, rolled or deleted meanwhile:\n\n", length, rows[0].rate, rows[0].pods)
-	b.WriteString("| policy | dry runs refused | stored without selector | behind the gate | refusals of StatefulSets' pods | misplaced | all placed, after the first Ready replica |\n|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "Every replica away, and meanwhile dry runs of %.0f creations a second, and %d pods of StatefulSets, of which most are created, rolled or deleted:\n\n",
+		rows[2].rate, rows[2].pods)
+	b.WriteString("| policy | away for | dry runs refused | stored without selector | behind the gate | refusals of StatefulSets' pods | misplaced | all placed, after the first Ready replica |\n|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		late := fmt.Sprintf("%.1f s", r.late.Seconds())
 		if !r.all {
 			late = "not within 30 s"
 		}
-		fmt.Fprintf(&b, "| %s | %d of %d | %d | %d | %d | %d | %s |\n", r.policy, r.load.Count(load.Refused, load.Denied), len(r.load.Samples),
+		fmt.Fprintf(&b, "| %s | %s | %d of %d | %d | %d | %d | %d | %s |\n", r.policy, r.length, r.load.Count(load.Refused, load.Denied), len(r.load.Samples),
 			r.load.Count(load.Unmutated, load.WrongSelector), r.load.Count(load.Gated), r.refused, r.misplaced, late)
 	}
 	return strings.TrimSpace(b.String())
