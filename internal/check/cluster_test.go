@@ -35,7 +35,7 @@ func options() Options {
 			if slices.Contains(args, "--unknown") {
 				return Flags{Policy: policy}, errors.New("unknown flag: --unknown")
 			}
-			return Flags{Policy: policy, Events: slices.Contains(args, "--events"), CheckNodes: true}, nil
+			return Flags{Policy: policy, Events: slices.Equal(args, []string{"--events"}), CheckNodes: true}, nil
 		},
 	}
 }
