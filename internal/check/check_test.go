@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -224,4 +226,16 @@ func TestStatefulSetsLine(t *testing.T) {
 		"forbidden": {func(s *Snapshot) { s.StatefulSet.Err = forbidden("create", "statefulsets") }, "statefulsets", Warning,
 			"not checked: it is forbidden to create a StatefulSet as a dry run in namespace default", "use a kubeconfig with the right to create StatefulSets, or another namespace with -n"},
 	})
+}
+
+func TestEveryCheckIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range slices.Concat(Make(healthy(t)), MakePre(fit())) {
+		if !bytes.Contains(page, []byte("`"+r.Check+"`")) {
+			t.Errorf("docs/commands.md does not name the check %s", r.Check)
+		}
+	}
 }
