@@ -49,7 +49,7 @@ type Result struct {
 	Todo string `json:"todo"`
 }
 
-// Make judges an installation. Its results have a fixed order and number.
+// Make checks an installation. Its results have a fixed order and number.
 func Make(s *Snapshot) []Result {
 	return []Result{
 		versions(s).named("version"),

@@ -18,7 +18,7 @@ import (
 )
 
 const healthyTable = `CHECK          STATUS   MESSAGE
-version        ok       replicas run registry:5000/sts-webhook:1.2.3, as does this program
+version        ok       replicas run v1.2.3 (image registry:5000/sts-webhook:1.2.3), as does this program
 replicas       ok       2 of 2 ready on 2 nodes
 trust          ok       a pod created as a dry run in namespace default got its nodeSelector
 statefulsets   ok       a StatefulSet with a mistake, created as a dry run in namespace default, was refused
@@ -90,8 +90,8 @@ func expectLines(t *testing.T, lines map[string]line) {
 }
 
 const (
-	askForRight = "use a kubeconfig with the right to do so"
-	askAgain    = "run check again; if it stays so, look at the apiserver"
+	otherKubeconfig = "use a kubeconfig with the right to do so"
+	checkAgain      = "run check again; if it stays so, look at the apiserver"
 )
 
 func TestVersionLine(t *testing.T) {
@@ -102,15 +102,28 @@ func TestVersionLine(t *testing.T) {
 			}
 		}
 	}
+	// unread means that the tag is all that is known.
+	unread := func(names ...string) func(*Snapshot) {
+		return func(s *Snapshot) {
+			images(names...)(s)
+			s.Versions.Value, s.Versions.Err = nil, forbidden("get", "pods/proxy")
+		}
+	}
+	reports := func(versions ...string) func(*Snapshot) { return func(s *Snapshot) { s.Versions.Value = versions } }
+	const differ = "use the program of the same version, or read CHANGELOG.md and upgrade"
 	expectLines(t, map[string]line{
-		"the same tag": {images("x/sts-webhook:v1.2.3", "x/sts-webhook:v1.2.3"), "version", OK, "replicas run x/sts-webhook:v1.2.3, as does this program", ""},
-		"a tag that names no version": {images("sts-webhook:latest", "sts-webhook:latest"), "version", OK,
-			"replicas run sts-webhook:latest, which names no version; this program is v1.2.3", ""},
-		"a digest alone": {images("host:5000/w@sha256:12", "host:5000/w@sha256:12"), "version", OK,
-			"replicas run host:5000/w@sha256:12, which names no version; this program is v1.2.3", ""},
-		"another version": {images("w:v1.3.0", "w:v1.3.0"), "version", Warning, "replicas run w:v1.3.0, this program is v1.2.3",
-			"use the program of the same version, or read CHANGELOG.md and upgrade"},
-		"a rollout": {images("w:v1.3.0", "w:v1.2.3"), "version", Warning, "replicas run w:v1.2.3 and w:v1.3.0, this program is v1.2.3",
+		"another version reported": {reports("v1.3.0"), "version", Warning,
+			"replicas run v1.3.0 (image registry:5000/sts-webhook:1.2.3), this program is v1.2.3", differ},
+		"two versions reported": {reports("v1.2.3", "v1.3.0"), "version", Warning,
+			"replicas run v1.2.3 and v1.3.0 (image registry:5000/sts-webhook:1.2.3), this program is v1.2.3", differ},
+		"no version reported": {reports(), "version", OK, "replicas run image registry:5000/sts-webhook:1.2.3, as does this program", ""},
+		"the same tag":        {unread("x/sts-webhook:v1.2.3", "x/sts-webhook:v1.2.3"), "version", OK, "replicas run image x/sts-webhook:v1.2.3, as does this program", ""},
+		"a tag that names no version": {unread("sts-webhook:latest", "sts-webhook:latest"), "version", OK,
+			"replicas run image sts-webhook:latest, which names no version, and their metrics cannot be read; this program is v1.2.3", ""},
+		"a digest alone": {unread("host:5000/w@sha256:12", "host:5000/w@sha256:12"), "version", OK,
+			"replicas run image host:5000/w@sha256:12, which names no version, and their metrics cannot be read; this program is v1.2.3", ""},
+		"a tag of another version": {unread("w:v1.3.0", "w:v1.3.0"), "version", Warning, "replicas run image w:v1.3.0, this program is v1.2.3", differ},
+		"a rollout": {images("w:v1.3.0", "w:v1.2.3"), "version", Warning, "replicas run the images w:v1.2.3 and w:v1.3.0, this program is v1.2.3",
 			"kubectl -n custom-system rollout status deployment/sts-webhook"},
 		"one tag for two images": {func(s *Snapshot) { s.Pods.Value[1].Status.ContainerStatuses[0].ImageID = "sha256:2" }, "version", Warning,
 			"the tag of registry:5000/sts-webhook:1.2.3 stands for different images on different nodes: sha256:1 and sha256:2",
@@ -118,7 +131,7 @@ func TestVersionLine(t *testing.T) {
 		"no pods": {func(s *Snapshot) { s.Pods.Value = nil }, "version", Warning, "no pod runs the container sts-webhook, this program is v1.2.3",
 			"kubectl apply -f manifests/, and see the line of the replicas"},
 		"forbidden": {func(s *Snapshot) { s.Pods.Err = forbidden("list", "pods") }, "version", Warning,
-			"not checked: it is forbidden to list the pods of namespace custom-system", askForRight},
+			"not checked: it is forbidden to list the pods of namespace custom-system", otherKubeconfig},
 	})
 }
 
@@ -155,11 +168,11 @@ func TestReplicasLine(t *testing.T) {
 		"all on one node": {func(s *Snapshot) { s.Pods.Value[1].Spec.NodeName = "node-1" }, "replicas", Warning,
 			"2 of 2 ready on 1 node, node-1: its loss takes all of them", "kubectl -n custom-system rollout restart deployment/sts-webhook, once there is another node"},
 		"the Deployment is forbidden": {func(s *Snapshot) { s.Deployment.Err = forbidden("get", "deployments") }, "replicas", Warning,
-			"not checked: it is forbidden to get Deployment custom-system/sts-webhook", askForRight},
+			"not checked: it is forbidden to get Deployment custom-system/sts-webhook", otherKubeconfig},
 		"the pods are forbidden": {func(s *Snapshot) { s.Pods.Err = forbidden("list", "pods") }, "replicas", Warning,
-			"not checked: it is forbidden to list the pods of namespace custom-system", askForRight},
+			"not checked: it is forbidden to list the pods of namespace custom-system", otherKubeconfig},
 		"no answer": {func(s *Snapshot) { s.Deployment.Err = context.DeadlineExceeded }, "replicas", Warning,
-			"not checked: cannot get Deployment custom-system/sts-webhook: context deadline exceeded", askAgain},
+			"not checked: cannot get Deployment custom-system/sts-webhook: context deadline exceeded", checkAgain},
 	})
 }
 

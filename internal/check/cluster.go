@@ -78,7 +78,7 @@ func newScheme() *runtime.Scheme {
 	return s
 }
 
-// newMapper saves discovery, and asks also for kinds that the apiserver does not know.
+// newMapper saves discovery, and knows also kinds that the apiserver does not know.
 func newMapper() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	for _, o := range slices.Concat(installed, gateObjects) {
@@ -115,8 +115,8 @@ func call[T any](ctx context.Context, limit time.Duration, request func(context.
 	return request(ctx)
 }
 
-// ask makes a request in a goroutine that wg waits for.
-func ask[T any](ctx context.Context, wg *sync.WaitGroup, limit time.Duration, to *Answer[T], request func(context.Context) (T, error)) {
+// start makes a request in a goroutine that wg waits for.
+func start[T any](ctx context.Context, wg *sync.WaitGroup, limit time.Duration, to *Answer[T], request func(context.Context) (T, error)) {
 	wg.Go(func() { to.Value, to.Err = call(ctx, limit, request) })
 }
 
@@ -134,7 +134,7 @@ func dryRun[T client.Object](c *Cluster, object T) func(context.Context) (T, err
 
 // labelsOf returns the labels of those of the objects that exist.
 func (c *Cluster) labelsOf(ctx context.Context, objects []Object) (map[Object]map[string]string, error) {
-	return askAll(objects, func(o Object) (map[string]string, bool, error) {
+	return collect(objects, func(o Object) (map[string]string, bool, error) {
 		found := &metav1.PartialObjectMetadata{}
 		found.SetGroupVersionKind(o.GroupVersionKind)
 		err := c.client.Get(ctx, o.NamespacedName, found)
@@ -147,22 +147,22 @@ func (c *Cluster) labelsOf(ctx context.Context, objects []Object) (map[Object]ma
 
 // deniedOf returns those of the rights that review does not allow, in their order.
 func deniedOf(rights []Right, review func(Right) (bool, error)) ([]Right, error) {
-	denied, err := askAll(rights, func(r Right) (struct{}, bool, error) {
+	denied, err := collect(rights, func(r Right) (struct{}, bool, error) {
 		allowed, err := review(r)
 		return struct{}{}, err == nil && !allowed, err
 	})
 	return slices.DeleteFunc(slices.Clone(rights), func(r Right) bool { _, found := denied[r]; return !found }), err
 }
 
-// askAll asks about all keys at once, and returns the answers that are to be kept. The error is one of those that were returned.
-func askAll[K comparable, V any](keys []K, ask func(K) (V, bool, error)) (map[K]V, error) {
+// collect calls get with all keys at once, and returns the values that are to be kept. The error is one of those that get returned.
+func collect[K comparable, V any](keys []K, get func(K) (V, bool, error)) (map[K]V, error) {
 	var mu sync.Mutex // guards the next two
 	kept := map[K]V{}
 	var failed error
 	var wg sync.WaitGroup
 	for _, key := range keys {
 		wg.Go(func() {
-			value, keep, err := ask(key)
+			value, keep, err := get(key)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

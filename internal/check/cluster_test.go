@@ -67,6 +67,9 @@ func apiserver(objects []client.Object, denied ...string) *Cluster {
 		if path == "/version" {
 			return []byte(`{"gitVersion": "v1.36.0"}`), nil
 		}
+		if strings.HasPrefix(path, "/api/v1/namespaces/custom-system/pods/") && strings.HasSuffix(path, ":9090/proxy/metrics") {
+			return []byte("# TYPE\nsts_webhook_build_info{branch=\"\",goversion=\"go1\",version=\"v1.2.3\"} 1\n"), nil
+		}
 		return []byte(`{"resources": [{"name": "mutatingwebhookconfigurations"}, {"name": "validatingwebhookconfigurations"}]}`), nil
 	}, time.Minute, time.Minute)
 }
@@ -94,6 +97,9 @@ func TestSnapshotOfAHealthyInstallation(t *testing.T) {
 		if r.Status != OK {
 			t.Errorf("got %+v, want ok", r)
 		}
+	}
+	if s.Versions.Err != nil || !slices.Equal(s.Versions.Value, []string{"v1.2.3"}) {
+		t.Errorf("versions: got %q, %v, want v1.2.3 once", s.Versions.Value, s.Versions.Err)
 	}
 	if want := (Flags{Policy: policy, Events: true, CheckNodes: true}); s.Flags.Value != want {
 		t.Errorf("flags: got %+v, want those of the Deployment, %+v", s.Flags.Value, want)

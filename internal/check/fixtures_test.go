@@ -86,7 +86,9 @@ func issue(t *testing.T, template *x509.Certificate, key *ecdsa.PrivateKey, pare
 func replica(name, node, image string, ready corev1.ConditionStatus) corev1.Pod {
 	return corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: name, Labels: map[string]string{appLabel: "sts-webhook"}},
-		Spec:       corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "sts-webhook", Image: image}}},
+		Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{
+			{Name: "sts-webhook", Image: image, Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 9090}}},
+		}},
 		Status: corev1.PodStatus{
 			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "sts-webhook", ImageID: "sha256:1"}},
@@ -113,6 +115,7 @@ func healthy(t *testing.T) *Snapshot {
 	s.Pods.Value = []corev1.Pod{
 		replica("a", "node-1", "registry:5000/sts-webhook:1.2.3", corev1.ConditionTrue), replica("b", "node-2", "registry:5000/sts-webhook:1.2.3", corev1.ConditionTrue),
 	}
+	s.Versions.Value = []string{"v1.2.3"}
 	s.Pod.Value = pod
 	s.StatefulSet.Err = denial("statefulsets", setsEntryName)
 	s.Secret.Value = &corev1.Secret{

@@ -45,8 +45,8 @@ var installed = []Object{
 	object("12-rbac-events.yaml", rbacGroup, "v1", "ClusterRoleBinding", "", name+"-events"),
 	object("20-secret.yaml", "", "v1", "Secret", Namespace, rotator.SecretName),
 	object("30-service.yaml", "", "v1", "Service", Namespace, rotator.ServiceName),
-	object("30-service.yaml", "policy", "v1", "PodDisruptionBudget", Namespace, name),
 	object("40-deployment.yaml", "apps", "v1", "Deployment", Namespace, name),
+	object("45-pod-disruption-budget.yaml", "policy", "v1", "PodDisruptionBudget", Namespace, name),
 	object("50-webhook.yaml", admissionGroup, "v1", "MutatingWebhookConfiguration", "", rotator.ConfigurationName),
 	object("60-validating-webhook.yaml", admissionGroup, "v1", "ValidatingWebhookConfiguration", "", rotator.ValidatingConfigurationName),
 }
@@ -88,8 +88,8 @@ var granted = slices.Concat(
 	rights(coreRightsFile, admissionGroup, "validatingwebhookconfigurations", "", rotator.ValidatingConfigurationName, "get", "list", "watch", "update"),
 	rights(nodeRightsFile, "", "nodes", "", "", "list", "watch"),
 	rights(eventRightsFile, "", "events", "", "", "create", "patch"),
-	rights(volumeRightsFile, "", "persistentvolumeclaims", "", "", "get", "list", "watch"),
-	rights(volumeRightsFile, "", "persistentvolumes", "", "", "get", "list", "watch"),
+	rights(volumeRightsFile, "", "persistentvolumeclaims", "", "", "list", "watch"),
+	rights(volumeRightsFile, "", "persistentvolumes", "", "", "list", "watch"),
 	rights(gateRightsFile, "", "pods", "", "", "list", "watch", "patch"),
 )
 

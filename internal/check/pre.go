@@ -19,7 +19,7 @@ const (
 	appLabel       = "app"
 )
 
-// MakePre judges a cluster before an installation. Its results have a fixed order and number.
+// MakePre checks a cluster before an installation. Its results have a fixed order and number.
 func MakePre(s *PreSnapshot) []Result {
 	return []Result{
 		serverVersion(s).named("server"),

@@ -59,8 +59,8 @@ func TestPreLines(t *testing.T) {
 		"the lowest version":  {runs("v1.30.0"), "server", OK, "Kubernetes v1.30.0", ""},
 		"a vendor's version":  {runs("v1.30.5-gke.100"), "server", OK, "Kubernetes v1.30.5-gke.100", ""},
 		"a lower version":     {runs("v1.29.14+k3s1"), "server", Problem, "Kubernetes v1.29.14+k3s1, the webhook needs 1.30", "upgrade Kubernetes"},
-		"a text":              {runs("unknown"), "server", Warning, `not checked: cannot get the version of the apiserver: could not parse "unknown" as version`, askAgain},
-		"a forbidden version": {func(s *PreSnapshot) { s.Version.Err = forbidden("get", "version") }, "gate", Warning, "not checked: it is forbidden to get the version of the apiserver", askForRight},
+		"a text":              {runs("unknown"), "server", Warning, `not checked: cannot get the version of the apiserver: could not parse "unknown" as version`, checkAgain},
+		"a forbidden version": {func(s *PreSnapshot) { s.Version.Err = forbidden("get", "version") }, "gate", Warning, "not checked: it is forbidden to get the version of the apiserver", otherKubeconfig},
 		"no policy": {runs("v1.35.9"), "gate", Warning, "Kubernetes v1.35.9, the optional gate's policy needs 1.36: without it pods are refused while no replica answers",
 			"nothing, or put the gate into pod templates: docs/availability.md, section Before Kubernetes 1.36"},
 		"no API":      {func(s *PreSnapshot) { s.Resources.Err = errors.New("not found") }, "api", Problem, "the apiserver does not serve admissionregistration.k8s.io/v1: not found", enable},
@@ -70,10 +70,10 @@ func TestPreLines(t *testing.T) {
 		"it is installed":                 {exists("ClusterRole", map[string]string{"app": "sts-webhook"}), "names", OK, "no name is taken by something else; 3 of 15 objects exist with the label app=sts-webhook", ""},
 		"the namespace of an install":     {exists("Namespace", map[string]string{namespaceLabel: "restricted"}), "names", OK, "none of the 16 names is taken", ""},
 		"a namespace with another policy": {exists("Namespace", nil), "names", Warning, "namespace custom-system exists already, without the label pod-security.kubernetes.io/enforce=restricted", "see that its other pods satisfy this Pod Security level, which manifests/00-namespace.yaml sets"},
-		"objects are forbidden":           {func(s *PreSnapshot) { s.Labels.Err = forbidden("get", "secrets") }, "names", Warning, "not checked: it is forbidden to get the objects that manifests/ make", askForRight},
+		"objects are forbidden":           {func(s *PreSnapshot) { s.Labels.Err = forbidden("get", "secrets") }, "names", Warning, "not checked: it is forbidden to get the objects that manifests/ make", otherKubeconfig},
 		"rights are missing": {func(s *PreSnapshot) { s.Denied.Value = toApply()[1:3] }, "rights", Problem, "you may not create and patch namespaces",
 			"apply the manifests as an administrator of the cluster"},
-		"rights cannot be asked for": {func(s *PreSnapshot) { s.Denied.Err = context.DeadlineExceeded }, "rights", Warning, "not checked: cannot create SelfSubjectAccessReviews: context deadline exceeded", askAgain},
+		"rights cannot be reviewed": {func(s *PreSnapshot) { s.Denied.Err = context.DeadlineExceeded }, "rights", Warning, "not checked: cannot create SelfSubjectAccessReviews: context deadline exceeded", checkAgain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fit()

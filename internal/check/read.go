@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -41,20 +43,23 @@ func (c *Cluster) Snapshot(ctx context.Context, o Options) *Snapshot {
 	}
 	s := &Snapshot{Now: o.Now(), Program: o.Program, Namespace: o.Namespace}
 	var wg sync.WaitGroup
-	ask(ctx, &wg, c.timeouts.call, &s.Deployment, get(c, Namespace, name, &appsv1.Deployment{}))
-	ask(ctx, &wg, c.timeouts.call, &s.Pods, c.replicas)
-	ask(ctx, &wg, c.timeouts.dryRun, &s.Pod, dryRun(c, dryPod(o.Namespace)))
-	ask(ctx, &wg, c.timeouts.dryRun, &s.StatefulSet, func(ctx context.Context) (struct{}, error) {
+	start(ctx, &wg, c.timeouts.call, &s.Deployment, get(c, Namespace, name, &appsv1.Deployment{}))
+	wg.Go(func() {
+		s.Pods.Value, s.Pods.Err = call(ctx, c.timeouts.call, c.replicas)
+		s.Versions.Value, s.Versions.Err = call(ctx, c.timeouts.call, func(ctx context.Context) ([]string, error) { return c.versions(ctx, s.Pods.Value) })
+	})
+	start(ctx, &wg, c.timeouts.dryRun, &s.Pod, dryRun(c, dryPod(o.Namespace)))
+	start(ctx, &wg, c.timeouts.dryRun, &s.StatefulSet, func(ctx context.Context) (struct{}, error) {
 		_, err := dryRun(c, dryMistake(o.Namespace))(ctx)
 		return struct{}{}, err
 	})
-	ask(ctx, &wg, c.timeouts.call, &s.Secret, c.certificates)
-	ask(ctx, &wg, c.timeouts.call, &s.Mutating, get(c, "", rotator.ConfigurationName, &admissionv1.MutatingWebhookConfiguration{}))
-	ask(ctx, &wg, c.timeouts.call, &s.Validating, get(c, "", rotator.ValidatingConfigurationName, &admissionv1.ValidatingWebhookConfiguration{}))
-	ask(ctx, &wg, c.timeouts.call, &s.Denied, c.deniedToWebhook)
-	ask(ctx, &wg, c.timeouts.call, &s.Gate, c.gateFound)
-	ask(ctx, &wg, c.timeouts.call, &s.Waiting, c.waiting)
-	ask(ctx, &wg, c.timeouts.call, &s.AlertURL, c.alertURL)
+	start(ctx, &wg, c.timeouts.call, &s.Secret, c.certificates)
+	start(ctx, &wg, c.timeouts.call, &s.Mutating, get(c, "", rotator.ConfigurationName, &admissionv1.MutatingWebhookConfiguration{}))
+	start(ctx, &wg, c.timeouts.call, &s.Validating, get(c, "", rotator.ValidatingConfigurationName, &admissionv1.ValidatingWebhookConfiguration{}))
+	start(ctx, &wg, c.timeouts.call, &s.Denied, c.deniedToWebhook)
+	start(ctx, &wg, c.timeouts.call, &s.Gate, c.gateFound)
+	start(ctx, &wg, c.timeouts.call, &s.Waiting, c.waiting)
+	start(ctx, &wg, c.timeouts.call, &s.AlertURL, c.alertURL)
 	wg.Wait()
 	s.Flags.Value, s.Flags.Err = o.ParseFlags(argsOf(s.Deployment.Value))
 	if s.Deployment.Err != nil {
@@ -68,9 +73,9 @@ func (c *Cluster) PreSnapshot(ctx context.Context) *PreSnapshot {
 	s := &PreSnapshot{}
 	s.Version.Value, s.Version.Err = c.Reach(ctx)
 	var wg sync.WaitGroup
-	ask(ctx, &wg, c.timeouts.call, &s.Resources, c.resources)
-	ask(ctx, &wg, c.timeouts.call, &s.Labels, func(ctx context.Context) (map[Object]map[string]string, error) { return c.labelsOf(ctx, installed) })
-	ask(ctx, &wg, c.timeouts.call, &s.Denied, c.deniedToUser)
+	start(ctx, &wg, c.timeouts.call, &s.Resources, c.resources)
+	start(ctx, &wg, c.timeouts.call, &s.Labels, func(ctx context.Context) (map[Object]map[string]string, error) { return c.labelsOf(ctx, installed) })
+	start(ctx, &wg, c.timeouts.call, &s.Denied, c.deniedToUser)
 	wg.Wait()
 	return s
 }
@@ -95,6 +100,41 @@ func (c *Cluster) replicas(ctx context.Context) ([]corev1.Pod, error) {
 	var list corev1.PodList
 	err := c.client.List(ctx, &list, client.InNamespace(Namespace), client.MatchingLabels{appLabel: name})
 	return list.Items, err
+}
+
+// versionLabel is that of the metric; goversion is another one.
+var versionLabel = regexp.MustCompile(`(?m)^sts_webhook_build_info\{(?:.*,)?version="([^"]*)"`)
+
+// versions reads the metrics of the ready replicas through the apiserver.
+func (c *Cluster) versions(ctx context.Context, pods []corev1.Pod) ([]string, error) {
+	found, err := collect(readyPaths(pods), func(path string) (string, bool, error) {
+		text, err := c.raw(ctx, path)
+		m := versionLabel.FindSubmatch(text)
+		if err != nil || m == nil {
+			return "", false, err
+		}
+		return string(m[1]), true, nil
+	})
+	return slices.Compact(slices.Sorted(maps.Values(found))), err
+}
+
+// readyPaths are where the apiserver has the metrics of the ready replicas.
+func readyPaths(pods []corev1.Pod) (paths []string) {
+	for _, pod := range serving(pods) {
+		if !isReady(&pod) {
+			continue
+		}
+		port := int32(8080)
+		for _, container := range pod.Spec.Containers {
+			for _, p := range container.Ports {
+				if container.Name == name && p.Name == "metrics" {
+					port = p.ContainerPort
+				}
+			}
+		}
+		paths = append(paths, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/metrics", Namespace, pod.Name, port))
+	}
+	return paths
 }
 
 // certificates forgets the keys at once.
@@ -135,7 +175,7 @@ func (c *Cluster) waiting(ctx context.Context) (n int, err error) {
 	}
 }
 
-// deniedToWebhook asks about the service account.
+// deniedToWebhook reviews the rights of the service account.
 func (c *Cluster) deniedToWebhook(ctx context.Context) ([]Right, error) {
 	return deniedOf(granted, func(r Right) (bool, error) {
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
@@ -147,7 +187,7 @@ func (c *Cluster) deniedToWebhook(ctx context.Context) ([]Right, error) {
 	})
 }
 
-// deniedToUser asks about whoever runs this program.
+// deniedToUser reviews the rights of whoever runs this program.
 func (c *Cluster) deniedToUser(ctx context.Context) ([]Right, error) {
 	return deniedOf(toApply(), func(r Right) (bool, error) {
 		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: r.attributes()}}

@@ -35,19 +35,32 @@ func versions(s *Snapshot) Result {
 	case len(images) == 0:
 		return warning(applyManifests+", and see the line of the replicas", "no pod runs the container %s, this program is %s", name, s.Program)
 	case len(images) > 1:
-		return warning("kubectl -n custom-system rollout status deployment/sts-webhook", "replicas run %s, this program is %s", list(images), s.Program)
+		return warning("kubectl -n custom-system rollout status deployment/sts-webhook", "replicas run the images %s, this program is %s", list(images), s.Program)
 	case len(builds) > 1:
 		return warning("give each version a tag of its own, then kubectl -n custom-system rollout restart deployment/sts-webhook",
 			"the tag of %s stands for different images on different nodes: %s", images[0], list(builds))
 	}
-	tag := tagOf(images[0])
+	const differ = "use the program of the same version, or read CHANGELOG.md and upgrade"
+	reported := s.Versions.Value
 	switch {
-	case tag == s.Program || tag == strings.TrimPrefix(s.Program, "v") || strings.TrimPrefix(tag, "v") == s.Program:
-		return ok("replicas run %s, as does this program", images[0])
-	case !strings.ContainsAny(tag, "0123456789"):
-		return ok("replicas run %s, which names no version; this program is %s", images[0], s.Program)
+	case s.Versions.Err != nil || len(reported) == 0:
+		return compareTag(images[0], s.Program, differ)
+	case len(reported) == 1 && reported[0] == s.Program:
+		return ok("replicas run %s (image %s), as does this program", reported[0], images[0])
 	}
-	return warning("use the program of the same version, or read CHANGELOG.md and upgrade", "replicas run %s, this program is %s", images[0], s.Program)
+	return warning(differ, "replicas run %s (image %s), this program is %s", list(reported), images[0], s.Program)
+}
+
+// compareTag is for those who may not read the replicas' metrics.
+func compareTag(image, program, differ string) Result {
+	tag := tagOf(image)
+	switch {
+	case strings.TrimPrefix(tag, "v") == strings.TrimPrefix(program, "v"):
+		return ok("replicas run image %s, as does this program", image)
+	case !strings.ContainsAny(tag, "0123456789"):
+		return ok("replicas run image %s, which names no version, and their metrics cannot be read; this program is %s", image, program)
+	}
+	return warning(differ, "replicas run image %s, this program is %s", image, program)
 }
 
 // tagOf is empty for an image that is named by its digest alone.

@@ -22,7 +22,7 @@ func TestCertificatesLine(t *testing.T) {
 		"no Secret": {func(s *Snapshot) { s.Secret.Err = notFound("secrets", "sts-webhook-certs") }, "certificates", Problem,
 			"Secret custom-system/sts-webhook-certs does not exist", "wait a second, a ready replica restores it; if there is none: kubectl apply -f manifests/"},
 		"forbidden": {func(s *Snapshot) { s.Secret.Err = forbidden("get", "secrets") }, "certificates", Warning,
-			"not checked: it is forbidden to get Secret custom-system/sts-webhook-certs", askForRight},
+			"not checked: it is forbidden to get Secret custom-system/sts-webhook-certs", otherKubeconfig},
 		"empty": {func(s *Snapshot) { s.Secret.Value.Data = nil }, "certificates", Problem, "Secret custom-system/sts-webhook-certs: the Secret is empty", restored},
 		"no CA": {func(s *Snapshot) { delete(s.Secret.Value.Data, "ca.crt") }, "certificates", Problem,
 			"Secret custom-system/sts-webhook-certs: ca.crt: holds 0 certificates, want 1 to 4", restored},
@@ -53,9 +53,9 @@ func TestCABundleLine(t *testing.T) {
 		"no configuration": {func(s *Snapshot) { s.Mutating.Err = notFound("mutatingwebhookconfigurations", "sts-mutating-webhook") }, "caBundle", Problem,
 			"MutatingWebhookConfiguration sts-mutating-webhook does not exist: opted-in pods are created without a nodeSelector", "kubectl apply -f manifests/"},
 		"forbidden": {func(s *Snapshot) { s.Mutating.Err = forbidden("get", "mutatingwebhookconfigurations") }, "caBundle", Warning,
-			"not checked: it is forbidden to get MutatingWebhookConfiguration sts-mutating-webhook", askForRight},
+			"not checked: it is forbidden to get MutatingWebhookConfiguration sts-mutating-webhook", otherKubeconfig},
 		"the other is forbidden": {func(s *Snapshot) { s.Validating.Err = forbidden("get", "validatingwebhookconfigurations") }, "caBundle", Warning,
-			"not checked: it is forbidden to get ValidatingWebhookConfiguration sts-validating-webhook", askForRight},
+			"not checked: it is forbidden to get ValidatingWebhookConfiguration sts-validating-webhook", otherKubeconfig},
 		"no entry is ours": {func(s *Snapshot) {
 			for i := range s.Mutating.Value.Webhooks {
 				s.Mutating.Value.Webhooks[i].ClientConfig.Service.Namespace = "elsewhere"
@@ -85,7 +85,7 @@ func TestCABundleLine(t *testing.T) {
 			s.Mutating.Value.Webhooks[0].FailurePolicy, s.Mutating.Value.Webhooks[0].ClientConfig.CABundle = &ignore, nil
 		}, "caBundle", Problem, "the caBundle of sts-webhook.custom-system.svc in sts-mutating-webhook holds no certificate", repaired},
 		"the Secret is forbidden": {func(s *Snapshot) { s.Secret.Err = forbidden("get", "secrets") }, "caBundle", Warning,
-			"not checked: it is forbidden to get Secret custom-system/sts-webhook-certs, which the caBundles are compared with", askForRight},
+			"not checked: it is forbidden to get Secret custom-system/sts-webhook-certs, which the caBundles are compared with", otherKubeconfig},
 		"the Secret is damaged": {func(s *Snapshot) { s.Secret.Value.Data = nil }, "caBundle", Warning,
 			"not checked: Secret custom-system/sts-webhook-certs: the Secret is empty", "see the line of the certificates"},
 	})
@@ -104,7 +104,7 @@ func TestRBACLine(t *testing.T) {
 	const who = "service account custom-system/sts-webhook may not "
 	expectLines(t, map[string]line{
 		"forbidden": {func(s *Snapshot) { s.Denied.Err = forbidden("create", "subjectaccessreviews") }, "rbac", Warning,
-			"not checked: it is forbidden to create SubjectAccessReviews", askForRight},
+			"not checked: it is forbidden to create SubjectAccessReviews", otherKubeconfig},
 		"its Role and ClusterRole": {lacks(coreRightsFile), "rbac", Problem, who + "get, list, watch, update, patch and create secrets sts-webhook-certs, " +
 			"get, list, watch and update mutatingwebhookconfigurations sts-mutating-webhook, get, list, watch and update validatingwebhookconfigurations sts-validating-webhook",
 			"kubectl apply -f manifests/10-rbac.yaml"},
@@ -115,7 +115,7 @@ func TestRBACLine(t *testing.T) {
 			"service account custom-system/sts-webhook has the rights that its flags need", ""},
 		"events": {lacks(eventRightsFile), "rbac", Warning, who + "create and patch events", "kubectl apply -f manifests/12-rbac-events.yaml, or start with --events=false"},
 		"volumes, which it checks": {func(s *Snapshot) { s.Flags.Value.CheckVolume = true }, "rbac", Warning,
-			who + "get, list and watch persistentvolumeclaims, get, list and watch persistentvolumes",
+			who + "list and watch persistentvolumeclaims, list and watch persistentvolumes",
 			"kubectl apply -f manifests/optional/check-volumes/rbac-volumes.yaml, or start with --check-volumes=false"},
 		"pods, with the gate": {func(s *Snapshot) { s.Gate.Value[gateObjects[0]] = true }, "rbac", Problem, who + "list, watch and patch pods",
 			"kubectl apply -f manifests/optional/gate/40-rbac.yaml"},
@@ -146,8 +146,8 @@ func TestGateLine(t *testing.T) {
 			"ValidatingAdmissionPolicy sts-webhook-gate-guard, ValidatingAdmissionPolicyBinding sts-webhook-gate-confinement, " +
 			"ValidatingAdmissionPolicy sts-webhook-gate-confinement, ClusterRole sts-webhook-gate and ClusterRoleBinding sts-webhook-gate; 0 pods waiting behind it", gateTodo},
 		"before Kubernetes 1.36":    {on(gateObjects[:2]...), "gate", OK, "on for pods whose template has it, without the policy; no pod is waiting behind it", ""},
-		"the objects are forbidden": {func(s *Snapshot) { s.Gate.Err = forbidden("get", "clusterroles") }, "gate", Warning, "not checked: it is forbidden to get the objects of manifests/optional/gate", askForRight},
-		"the pods are forbidden":    {func(s *Snapshot) { s.Waiting.Err = forbidden("list", "pods") }, "gate", Warning, "not checked: it is forbidden to list pods of all namespaces", askForRight},
+		"the objects are forbidden": {func(s *Snapshot) { s.Gate.Err = forbidden("get", "clusterroles") }, "gate", Warning, "not checked: it is forbidden to get the objects of manifests/optional/gate", otherKubeconfig},
+		"the pods are forbidden":    {func(s *Snapshot) { s.Waiting.Err = forbidden("list", "pods") }, "gate", Warning, "not checked: it is forbidden to list pods of all namespaces", otherKubeconfig},
 	})
 }
 
@@ -158,6 +158,6 @@ func TestAlertsLine(t *testing.T) {
 		"no key": {func(s *Snapshot) { s.AlertURL.Value = false }, "alerts", Warning, "off: Secret custom-system/sts-webhook-dingtalk has no key url",
 			"create it as README.md says, section Alerts to DingTalk"},
 		"forbidden": {func(s *Snapshot) { s.AlertURL.Err = forbidden("get", "secrets") }, "alerts", Warning,
-			"not checked: it is forbidden to get Secret custom-system/sts-webhook-dingtalk", askForRight},
+			"not checked: it is forbidden to get Secret custom-system/sts-webhook-dingtalk", otherKubeconfig},
 	})
 }
