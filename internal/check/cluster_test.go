@@ -68,7 +68,7 @@ func apiserver(objects []client.Object, denied ...string) *Cluster {
 			return []byte(`{"gitVersion": "v1.36.0"}`), nil
 		}
 		if strings.HasPrefix(path, "/api/v1/namespaces/custom-system/pods/") && strings.HasSuffix(path, ":9090/proxy/metrics") {
-			return []byte("# TYPE\nsts_webhook_build_info{branch=\"\",goversion=\"go1\",version=\"v1.2.3\"} 1\n"), nil
+			return []byte("# TYPE\nsts_webhook_build_info{branch=\"\",goversion=\"go1\",version=\"v1.2.3\",zversion=\"\"} 1\n"), nil
 		}
 		return []byte(`{"resources": [{"name": "mutatingwebhookconfigurations"}, {"name": "validatingwebhookconfigurations"}]}`), nil
 	}, time.Minute, time.Minute)

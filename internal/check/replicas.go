@@ -43,7 +43,7 @@ func versions(s *Snapshot) Result {
 	const differ = "use the program of the same version, or read CHANGELOG.md and upgrade"
 	reported := s.Versions.Value
 	switch {
-	case s.Versions.Err != nil || len(reported) == 0:
+	case len(reported) == 0:
 		return compareTag(images[0], s.Program, differ)
 	case len(reported) == 1 && reported[0] == s.Program:
 		return ok("replicas run %s (image %s), as does this program", reported[0], images[0])

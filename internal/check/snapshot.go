@@ -36,7 +36,8 @@ type Snapshot struct {
 	Flags Answer[Flags]
 	// Pods are the replicas, those that end included.
 	Pods Answer[[]corev1.Pod]
-	// Versions are those that ready replicas report by the metric sts_webhook_build_info, each once, sorted.
+	// Versions are those that ready replicas report by the metric sts_webhook_build_info, each once, sorted; beside an error, those
+	// of the replicas that could be read.
 	Versions Answer[[]string]
 
 	// Pod is the answer to the dry run of an opted-in pod.
