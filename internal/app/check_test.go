@@ -131,7 +131,7 @@ func TestCheckWaitsUntilThereIsNoProblem(t *testing.T) {
 
 func TestCheckWaitsNoLongerThanItIsMeantTo(t *testing.T) {
 	url, looks := bareApiserver(t, 1<<60)
-	stdout, _, err := checkAt(t, url, "--wait=100ms")
+	stdout, _, err := checkAt(t, url, "--wait=1s")
 	if err == nil || looks.Load() < 2 || !strings.Contains(stdout, "problem") {
 		t.Errorf("got %v after %d looks, stdout %q, want several looks and the problems of the last", err, looks.Load(), stdout)
 	}
