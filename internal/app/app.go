@@ -21,8 +21,13 @@ import (
 const (
 	exitOK      = 0
 	exitFailure = 1
-	exitUsage   = 2 // a mistake on the command line; nothing was done
+	exitUsage   = 2 // a mistake on the command line, or, of check, no answer of the apiserver; nothing was done
 )
+
+// unreachable is the error of a command that looked at nothing, because the apiserver did not answer.
+type unreachable struct{ error }
+
+func (u unreachable) Unwrap() error { return u.error }
 
 const usage = `sts-webhook places the pods of a StatefulSet on node groups by their ordinal.
 
@@ -30,6 +35,7 @@ Usage:
   sts-webhook [serve] [flags]       run the webhook (in the cluster)
   sts-webhook plan -f FILE          show where the pods of StatefulSets would go (needs no cluster)
   sts-webhook plan statefulset NAME the same for one of a cluster, with the nodes that match
+  sts-webhook check [--wait]        say whether an installation works; --pre: whether a cluster is fit for one (reads a cluster)
   sts-webhook audit -A              find pods that are not where their rules want them, or will not be (reads a cluster)
   sts-webhook replay AUDIT.log      decide again about the pods in an audit log, before an upgrade (needs no cluster)
   sts-webhook rotate [flags]        ask the running webhook for a new CA (from anywhere)
@@ -60,7 +66,7 @@ type command interface {
 }
 
 // commandNames are the commands in the order of the usage.
-var commandNames = []string{"serve", "plan", "audit", "replay", "rotate", "alert-test"}
+var commandNames = []string{"serve", "plan", "check", "audit", "replay", "rotate", "alert-test"}
 
 // newCommand returns nil for an unknown name.
 func newCommand(name string) command {
@@ -69,6 +75,8 @@ func newCommand(name string) command {
 		return newServe()
 	case "plan":
 		return newPlan()
+	case "check":
+		return newCheck()
 	case "audit":
 		return newAudit()
 	case "replay":
@@ -116,6 +124,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err := cmd.run(ctx, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "%s %s: %v\n", program, name, err)
+		if _, nothing := errors.AsType[unreachable](err); nothing {
+			return exitUsage
+		}
 		return exitFailure
 	}
 	return exitOK

@@ -40,8 +40,10 @@ func TestEndToEnd(t *testing.T) {
 		// needed means that nothing after it makes sense without it.
 		needed bool
 	}{
+		{"check says that the empty cluster is fit for it", (*suite).testCheckBefore, false},
 		{"one apply installs it on an empty cluster", (*suite).testInstall, true},
 		{"both replicas are Ready, on different nodes, with a certificate that the caBundle verifies", (*suite).testReplicas, false},
+		{"check says that everything is ok", (*suite).testCheck, false},
 		{"the Secret and the caBundle hold what they should and nothing else", (*suite).testSecret, false},
 		{"applying the manifests again changes nothing", (*suite).testReapply, false},
 		{"the container is as hardened as its manifest says", (*suite).testHardening, false},
@@ -62,6 +64,7 @@ func TestEndToEnd(t *testing.T) {
 		{"audit finds what is out of place", (*suite).testAuditCommand, false},
 		{"with other flags", (*suite).testFlags, false},
 		{"kube-system and our own namespace are never blocked", (*suite).testNeverBlocked, false},
+		{"check names each problem, and waits for the end of them", (*suite).testCheckProblems, false},
 		{"it installs again and again without an error in the log", (*suite).testReinstall, false},
 		{"it starts without its Secret", (*suite).testMissingSecret, false},
 		{"the apiserver never forbade it anything", (*suite).testForbidden, false},
