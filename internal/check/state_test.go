@@ -8,6 +8,23 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 )
 
+func TestStatefulSetsLine(t *testing.T) {
+	expectLines(t, map[string]line{
+		"accepted, without the configuration": {func(s *Snapshot) {
+			s.StatefulSet.Err, s.Validating.Err = nil, notFound("validatingwebhookconfigurations", "sts-validating-webhook")
+		}, "statefulsets", Warning, "a StatefulSet with a mistake is accepted: ValidatingWebhookConfiguration sts-validating-webhook does not exist",
+			"kubectl apply -f manifests/60-validating-webhook.yaml"},
+		"accepted": {func(s *Snapshot) { s.StatefulSet.Err = nil }, "statefulsets", Warning,
+			"a StatefulSet with a mistake is accepted in namespace default: the apiserver did not call the webhook, or could not",
+			"see the line of trust; then kubectl apply -f manifests/60-validating-webhook.yaml"},
+		"refused by somebody else": {func(s *Snapshot) { s.StatefulSet.Err = denial("statefulsets", "other.example.com") }, "statefulsets", Warning,
+			`not checked: cannot create a StatefulSet as a dry run in namespace default: admission webhook "other.example.com" denied the request: a mistake in statefulsets`,
+			"choose another namespace with -n, or see why StatefulSets are refused in default"},
+		"forbidden": {func(s *Snapshot) { s.StatefulSet.Err = forbidden("create", "statefulsets") }, "statefulsets", Warning,
+			"not checked: it is forbidden to create a StatefulSet as a dry run in namespace default", "use a kubeconfig with the right to create StatefulSets, or another namespace with -n"},
+	})
+}
+
 func TestCertificatesLine(t *testing.T) {
 	lives := func(ca, serving time.Duration, at time.Time) func(*Snapshot) {
 		return func(s *Snapshot) {
