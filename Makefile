@@ -1,7 +1,8 @@
 # Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), SETS and SEED (of
-# test-plan; seed 0 is a new one), OUTAGE (of test-gate).
+# test-plan; seed 0 is a new one), OUTAGE (of test-gate: durations, separated by
+# commas).
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
