@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -25,19 +26,19 @@ func (s *suite) testVanishedNode(t *testing.T) {
 			s.leaveControlPlane(t)
 			run := s.startLoad(t)
 			pod := s.busiest(t)
-			must(t, s.Cluster.Isolate(s.ctx, pod.Spec.NodeName))
+			kit.Must(t, s.Cluster.Isolate(s.Ctx, pod.Spec.NodeName))
 			reconnected := false
 			reconnect := func() {
 				if !reconnected {
 					reconnected = true
-					must(t, s.Cluster.Reconnect(context.WithoutCancel(s.ctx), pod.Spec.NodeName))
+					kit.Must(t, s.Cluster.Reconnect(context.WithoutCancel(s.Ctx), pod.Spec.NodeName))
 				}
 			}
 			defer reconnect()
-			s.pause(vanishedFor)
+			s.Pause(vanishedFor)
 			reconnect()
-			s.eventually(t, 2*time.Minute, func() error {
-				node, err := s.Client.CoreV1().Nodes().Get(s.ctx, pod.Spec.NodeName, metav1.GetOptions{})
+			s.Eventually(t, 2*time.Minute, func() error {
+				node, err := s.Client.CoreV1().Nodes().Get(s.Ctx, pod.Spec.NodeName, metav1.GetOptions{})
 				if err != nil {
 					return err
 				}
@@ -46,9 +47,9 @@ func (s *suite) testVanishedNode(t *testing.T) {
 				}
 				return nil
 			})
-			must(t, s.WaitRollout(s.ctx))
+			kit.Must(t, s.WaitRollout(s.Ctx))
 			r := run.Stop()
-			s.remark("The network of a node with a replica dropped for %s, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
+			s.Remark("The network of a node with a replica dropped for %s, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
 				vanishedFor, policy, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
 			expectGateSaves(t, policy, r)
 		})
@@ -58,18 +59,18 @@ func (s *suite) testVanishedNode(t *testing.T) {
 // busiest is the replica that answered most of the calls of some seconds.
 func (s *suite) busiest(t *testing.T) (busiest corev1.Pod) {
 	t.Helper()
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	calls := func() (n []float64) {
 		for _, pod := range replicas {
-			sum, err := s.SumOf(s.ctx, pod, "sts_webhook_admission_total", nil)
-			must(t, err)
+			sum, err := s.SumOf(s.Ctx, pod, "sts_webhook_admission_total", nil)
+			kit.Must(t, err)
 			n = append(n, sum)
 		}
 		return n
 	}
 	before := calls()
-	s.pause(3 * time.Second)
+	s.Pause(3 * time.Second)
 	most := -1.0
 	for i, after := range calls() {
 		if n := after - before[i]; n > most {
@@ -82,8 +83,8 @@ func (s *suite) busiest(t *testing.T) (busiest corev1.Pod) {
 // leaveControlPlane moves the replicas away from the apiserver's node, whose network cannot be dropped.
 func (s *suite) leaveControlPlane(t *testing.T) {
 	t.Helper()
-	s.kubectl(t, "cordon", "node-1")
-	defer s.kubectl(t, "uncordon", "node-1")
-	must(t, s.Restart(s.ctx))
-	must(t, s.WaitDrained(s.ctx))
+	s.Kubectl(t, "cordon", "node-1")
+	defer s.Kubectl(t, "uncordon", "node-1")
+	kit.Must(t, s.Restart(s.Ctx))
+	kit.Must(t, s.WaitDrained(s.Ctx))
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/fakenode"
+	"sts-mutating-webhook/test/kit"
 )
 
 // fleetKey is the label and the taint of the nodes for StatefulSets too large for the real ones.
@@ -29,12 +30,12 @@ func (s *suite) startFleet(t *testing.T) {
 		}
 		nodes = append(nodes, node)
 	}
-	fleet, err := fakenode.Start(s.ctx, s.Client, nodes)
-	must(t, err)
+	fleet, err := fakenode.Start(s.Ctx, s.Client, nodes)
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), time.Minute)
 		defer cancel()
-		must(t, fleet.Remove(ctx))
+		kit.Must(t, fleet.Remove(ctx))
 	})
 }
 

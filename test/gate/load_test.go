@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/process"
 )
@@ -52,21 +53,21 @@ func p99(r load.Report) time.Duration {
 
 // testSwitch turns the gate on and off while a StatefulSet is rolled and pods are created.
 func (s *suite) testSwitch(t *testing.T) {
-	must(t, s.StopGate(s.ctx))
+	kit.Must(t, s.StopGate(s.Ctx))
 	s.deleteSet(t, "switched")
-	s.createSet(t, statefulSet("switched", 4, byParity))
+	s.createSet(t, kit.StatefulSet("switched", 4, kit.ByParity))
 	s.runs(t, "switched", 4)
 	run := s.startLoad(t)
 	rounds := 2
-	if s.full {
+	if !testing.Short() {
 		rounds = 5
 	}
 	for range rounds {
-		s.kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/switched")
-		must(t, s.StartGate(s.ctx))
-		s.pause(2 * time.Second)
-		must(t, s.StopGate(s.ctx))
-		s.pause(2 * time.Second)
+		s.Kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/switched")
+		kit.Must(t, s.StartGate(s.Ctx))
+		s.Pause(2 * time.Second)
+		kit.Must(t, s.StopGate(s.Ctx))
+		s.Pause(2 * time.Second)
 	}
 	r := run.Stop()
 	expectNoneLost(t, r)
@@ -74,7 +75,7 @@ func (s *suite) testSwitch(t *testing.T) {
 	if n := s.failures(t, "switched"); n != 0 {
 		t.Errorf("%d pods of the StatefulSet were refused, want none", n)
 	}
-	s.remark("Turned on and off %d times under 50 creations a second: %d of %d lost, %d stored behind the gate; p99 %d ms.",
+	s.Remark("Turned on and off %d times under 50 creations a second: %d of %d lost, %d stored behind the gate; p99 %d ms.",
 		rounds, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
 	s.deleteSet(t, "switched")
 }
@@ -82,7 +83,7 @@ func (s *suite) testSwitch(t *testing.T) {
 // testKills ends replicas without warning, one after the other and all at once.
 func (s *suite) testKills(t *testing.T) {
 	rounds, kills := 1, [][]int{{0}, {1}}
-	if s.full {
+	if !testing.Short() {
 		rounds, kills = 5, [][]int{{0}, {1}, {0, 1}}
 	}
 	for _, policy := range []string{"Fail", "gate"} {
@@ -94,13 +95,13 @@ func (s *suite) testKills(t *testing.T) {
 			s.setPolicy(t, policy)
 			run := s.startLoad(t)
 			for range rounds {
-				must(t, s.Restart(s.ctx)) // a container that is killed again and again is restarted after minutes
+				kit.Must(t, s.Restart(s.Ctx)) // a container that is killed again and again is restarted after minutes
 				for _, which := range kills {
 					s.kill(t, which)
 				}
 			}
 			r := run.Stop()
-			s.remark("SIGKILL of %s, %d times, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
+			s.Remark("SIGKILL of %s, %d times, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
 				sequence(kills), rounds, policy, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
 			expectGateSaves(t, policy, r)
 		})
@@ -118,18 +119,18 @@ func sequence(kills [][]int) string {
 // kill ends the processes of those replicas at once and waits until they are Ready again.
 func (s *suite) kill(t *testing.T, which []int) {
 	t.Helper()
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	slices.SortFunc(replicas, func(a, b corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	before := map[string]int32{}
 	for _, i := range which {
 		pid, err := process.PID(replicas[i], "/sts-webhook")
-		must(t, err)
+		kit.Must(t, err)
 		before[replicas[i].Name] = replicas[i].Status.ContainerStatuses[0].RestartCount
-		must(t, unix.Kill(pid, unix.SIGKILL))
+		kit.Must(t, unix.Kill(pid, unix.SIGKILL))
 	}
-	s.eventually(t, 2*time.Minute, func() error {
-		now, err := s.Replicas(s.ctx)
+	s.Eventually(t, 2*time.Minute, func() error {
+		now, err := s.Replicas(s.Ctx)
 		if err != nil {
 			return err
 		}
@@ -141,7 +142,7 @@ func (s *suite) kill(t *testing.T, which []int) {
 		}
 		return nil
 	})
-	s.pause(time.Second) // the Service follows
+	s.Pause(time.Second) // the Service follows
 }
 
 // testMissingPolicy takes away the parts of the gate under load, with replicas and
@@ -152,15 +153,15 @@ func (s *suite) testMissingPolicy(t *testing.T) {
 	for _, replicas := range []bool{true, false} {
 		t.Run(fmt.Sprintf("replicas %v", replicas), func(t *testing.T) {
 			if !replicas {
-				must(t, s.Scale(s.ctx, 0))
-				defer func() { must(t, s.Scale(s.ctx, 2)) }()
+				kit.Must(t, s.Scale(s.Ctx, 0))
+				defer func() { kit.Must(t, s.Scale(s.Ctx, 2)) }()
 			}
 			run := s.startLoad(t)
 			for _, kind := range []string{"mutatingadmissionpolicybinding", "mutatingadmissionpolicy"} {
-				s.kubectl(t, "delete", kind, "sts-webhook-gate")
-				s.pause(2 * time.Second)
-				s.kubectl(t, "apply", "-f", s.Path(file))
-				s.pause(2 * time.Second)
+				s.Kubectl(t, "delete", kind, "sts-webhook-gate")
+				s.Pause(2 * time.Second)
+				s.Kubectl(t, "apply", "-f", s.Path(file))
+				s.Pause(2 * time.Second)
 			}
 			r := run.Stop()
 			if replicas {
@@ -171,7 +172,7 @@ func (s *suite) testMissingPolicy(t *testing.T) {
 				t.Errorf("%d slipped through or were denied, %d behind the gate, %d refused; want none, some, some: %v",
 					n, r.Count(load.Gated), r.Count(load.Refused), r.Causes())
 			}
-			s.remark("No replica, and the binding, then the policy, deleted and applied again: %d of %d creations behind the gate, %d refused, %d without selector.",
+			s.Remark("No replica, and the binding, then the policy, deleted and applied again: %d of %d creations behind the gate, %d refused, %d without selector.",
 				r.Count(load.Gated), len(r.Samples), r.Count(load.Refused), r.Count(load.Unmutated))
 		})
 	}

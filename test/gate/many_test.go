@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/process"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -28,13 +29,13 @@ const manySelector = "many=true"
 // nodes do not exist, so that none runs.
 func (s *suite) testMany(t *testing.T) {
 	pods := 400
-	if s.full {
+	if !testing.Short() {
 		pods = 2000
 	}
 	s.setPolicy(t, "gate")
-	must(t, s.Scale(s.ctx, 0))
+	kit.Must(t, s.Scale(s.Ctx, 0))
 	t.Cleanup(func() { // one request; kubectl would make thousands
-		must(t, s.Client.CoreV1().Pods(namespace).DeleteCollection(context.WithoutCancel(s.ctx),
+		kit.Must(t, s.Client.CoreV1().Pods(namespace).DeleteCollection(context.WithoutCancel(s.Ctx),
 			metav1.DeleteOptions{GracePeriodSeconds: new(int64)}, metav1.ListOptions{LabelSelector: manySelector}))
 	})
 	var work errgroup.Group
@@ -42,7 +43,7 @@ func (s *suite) testMany(t *testing.T) {
 	for i := range pods {
 		work.Go(func() error { return s.createLoose(i) })
 	}
-	must(t, work.Wait())
+	kit.Must(t, work.Wait())
 	if n := s.waiting(t); n != pods {
 		t.Fatalf("%d pods wait behind the gate, want %d", n, pods)
 	}
@@ -52,18 +53,18 @@ func (s *suite) testMany(t *testing.T) {
 		t.Fatalf("%d of %d pods still wait 2 min after the first Ready replica", s.waiting(t), pods)
 	}
 	largest := int64(0)
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	for _, pod := range replicas {
 		pid, err := process.PID(pod, "/sts-webhook")
-		must(t, err)
+		kit.Must(t, err)
 		m, err := process.ReadMemory(pid)
-		must(t, err)
+		kit.Must(t, err)
 		largest = max(largest, m.Unreclaimable())
 	}
 	after := s.patches(t)
 	accepted, rejected := after.accepted-before.accepted, after.rejected-before.rejected
-	s.remark("%d pods stored during an outage were placed within %.1f s after the first Ready replica, with %d patches, of which %d met another replica's; the largest replica then held %d MiB.",
+	s.Remark("%d pods stored during an outage were placed within %.1f s after the first Ready replica, with %d patches, of which %d met another replica's; the largest replica then held %d MiB.",
 		pods, took.Seconds(), accepted+rejected, rejected, largest>>20)
 	if accepted != pods || rejected > pods/5 {
 		t.Errorf("%d patches accepted, %d rejected, want %d and at most a fifth of that", accepted, rejected, pods)
@@ -71,10 +72,10 @@ func (s *suite) testMany(t *testing.T) {
 }
 
 func (s *suite) createLoose(i int) error {
-	pod := looseStatefulSetPod(fmt.Sprintf("many-%d", i), byParity)
+	pod := looseStatefulSetPod(fmt.Sprintf("many-%d", i), kit.ByParity)
 	pod.Spec.NodeSelector = map[string]string{"nowhere": "true"}
 	pod.Labels["many"] = "true"
-	_, err := s.Client.CoreV1().Pods(namespace).Create(s.ctx, pod, metav1.CreateOptions{})
+	_, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{})
 	return err
 }
 
@@ -98,8 +99,8 @@ func looseStatefulSetPod(name, annotation string) *corev1.Pod {
 // waiting counts the pods of testMany that wait behind the gate.
 func (s *suite) waiting(t *testing.T) (n int) {
 	t.Helper()
-	list, err := s.Client.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{LabelSelector: manySelector})
-	must(t, err)
+	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: manySelector})
+	kit.Must(t, err)
 	for _, pod := range list.Items {
 		if len(pod.Spec.SchedulingGates) > 0 {
 			n++
@@ -114,7 +115,7 @@ type patches struct{ accepted, rejected int }
 func (s *suite) patches(t *testing.T) (p patches) {
 	t.Helper()
 	file, err := os.Open(s.Cluster.LogPath(cluster.Audit))
-	must(t, err)
+	kit.Must(t, err)
 	defer file.Close()
 	for lines := json.NewDecoder(file); ; {
 		var event struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -56,7 +58,7 @@ const (
 
 func (s *suite) testOutage(t *testing.T) {
 	lengths, err := outageLengths()
-	must(t, err)
+	kit.Must(t, err)
 	s.startFleet(t)
 	var rows []outage
 	measure := func(policy string, length time.Duration) {
@@ -71,14 +73,14 @@ func (s *suite) testOutage(t *testing.T) {
 	if want := 2 + len(lengths); len(rows) != want {
 		t.Fatalf("%d of %d outages were measured", len(rows), want)
 	}
-	s.remark("%s", outageTable(rows))
+	s.Remark("%s", outageTable(rows))
 	expectControls(t, rows[0], rows[1])
 	for _, r := range rows[2:] {
 		if r.load.Lost() != 0 || r.refused != 0 || r.misplaced != 0 || !r.all || r.load.Count(load.Gated) == 0 {
 			t.Errorf("the gate, %s: %d of the load lost (%v), %d refused, %d misplaced, all placed: %v; want none, none, none, true",
 				r.length, r.load.Lost(), r.load.Causes(), r.refused, r.misplaced, r.all)
 		}
-		if s.full && r.late > lateLimit {
+		if !testing.Short() && r.late > lateLimit {
 			t.Errorf("the gate, %s: the last pod was placed %s after the first Ready replica, want at most %s", r.length, r.late, lateLimit)
 		}
 	}
@@ -103,7 +105,7 @@ var (
 
 // outageSet is one of them. Only "before" and "during" are on real nodes.
 func outageSet(name string, replicas int32) *appsv1.StatefulSet {
-	set := statefulSet(name, replicas, byParity)
+	set := kit.StatefulSet(name, replicas, kit.ByParity)
 	set.Spec.Template.Labels["outage"] = "true" // outageSelector
 	if name == "before" || name == "during" {
 		return set
@@ -117,8 +119,8 @@ const outageSelector = "outage=true"
 // outagePods are the pods of all of them.
 func (s *suite) outagePods(t *testing.T) []corev1.Pod {
 	t.Helper()
-	list, err := s.Client.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{LabelSelector: outageSelector})
-	must(t, err)
+	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: outageSelector})
+	kit.Must(t, err)
 	return list.Items
 }
 
@@ -142,14 +144,14 @@ func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage
 		for name, replicas := range sets {
 			total += int(replicas)
 			s.deleteSet(t, name)
-			s.kubectl(t, "delete", "events", "--namespace", namespace, "--field-selector=involvedObject.name="+name)
+			s.Kubectl(t, "delete", "events", "--namespace", namespace, "--field-selector=involvedObject.name="+name)
 		}
 	}
 	for name, replicas := range older {
 		s.createSet(t, outageSet(name, replicas))
 		s.runs(t, name, int(replicas))
 	}
-	must(t, s.Scale(s.ctx, 0))
+	kit.Must(t, s.Scale(s.Ctx, 0))
 	rate := 50.0
 	if length > longOutage {
 		rate = 5
@@ -158,11 +160,11 @@ func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage
 	for name, replicas := range younger {
 		s.createSet(t, outageSet(name, replicas))
 	}
-	s.kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/before", "statefulset/rolled")
-	s.pause(length / 2)
+	s.Kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/before", "statefulset/rolled")
+	s.Pause(length / 2)
 	refused := s.refusals(t)
-	s.kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set in (during,deleted)", "--wait=false")
-	s.pause(length / 2)
+	s.Kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set in (during,deleted)", "--wait=false")
+	s.Pause(length / 2)
 	r := outage{policy: policy, length: length, rate: rate, load: run.Stop()}
 	pods := s.outagePods(t)
 	r.pods = total
@@ -192,41 +194,30 @@ func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage
 // first Ready replica to the last of them.
 func (s *suite) comeBack(t *testing.T, selector string, pods int, window time.Duration) (late time.Duration, all bool) {
 	t.Helper()
-	watching, stop := context.WithCancel(s.ctx)
+	watching, stop := context.WithCancel(s.Ctx)
 	defer stop()
 	lastPlaced := s.watchPlaced(watching, t, selector, pods)
-	s.kubectl(t, "--namespace", webhook.Namespace, "scale", "deployment/"+webhook.Deployment, "--replicas=2")
+	s.Kubectl(t, "--namespace", webhook.Namespace, "scale", "deployment/"+webhook.Deployment, "--replicas=2")
 	var ready time.Time
-	s.eventually(t, time.Minute, func() error {
-		replicas, err := s.Replicas(s.ctx)
+	s.Eventually(t, time.Minute, func() error {
+		replicas, err := s.Replicas(s.Ctx)
 		if err != nil {
 			return err
 		}
-		if ready = firstReady(replicas); ready.IsZero() {
+		if !slices.ContainsFunc(replicas, kit.Ready) {
 			return fmt.Errorf("none of %d replicas is Ready", len(replicas))
 		}
+		ready = time.Now()
 		return nil
 	})
 	select {
 	case last := <-lastPlaced:
 		late, all = max(0, last.Sub(ready)), true
 	case <-time.After(window):
-	case <-s.ctx.Done():
+	case <-s.Ctx.Done():
 	}
-	must(t, s.WaitRollout(s.ctx))
+	kit.Must(t, s.WaitRollout(s.Ctx))
 	return late, all
-}
-
-// firstReady is when the first replica was seen Ready, now, or zero.
-func firstReady(replicas []corev1.Pod) time.Time {
-	for _, pod := range replicas {
-		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				return time.Now()
-			}
-		}
-	}
-	return time.Time{}
 }
 
 func outageTable(rows []outage) string {

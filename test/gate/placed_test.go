@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // watchPlaced sends when the last of the pods came into its place. A pod counts once it was there: a rollout that goes on deletes and
@@ -15,7 +17,7 @@ func (s *suite) watchPlaced(ctx context.Context, t *testing.T, selector string, 
 	t.Helper()
 	client := s.Client.CoreV1().Pods(namespace)
 	list, err := client.List(ctx, metav1.ListOptions{LabelSelector: selector})
-	must(t, err)
+	kit.Must(t, err)
 	inPlace := map[string]bool{}
 	note := func(pod *corev1.Pod) {
 		if placed(*pod) {
@@ -26,7 +28,7 @@ func (s *suite) watchPlaced(ctx context.Context, t *testing.T, selector string, 
 		note(&list.Items[i])
 	}
 	watch, err := client.Watch(ctx, metav1.ListOptions{LabelSelector: selector, ResourceVersion: list.ResourceVersion})
-	must(t, err)
+	kit.Must(t, err)
 	last := make(chan time.Time, 1)
 	go func() {
 		defer watch.Stop()

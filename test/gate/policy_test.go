@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -18,15 +19,15 @@ import (
 func (s *suite) setPolicy(t *testing.T, policy string) {
 	t.Helper()
 	if policy == "gate" {
-		must(t, s.StartGate(s.ctx))
-		s.eventually(t, time.Minute, func() error { return s.placersWork(s.ctx) })
+		kit.Must(t, s.StartGate(s.Ctx))
+		s.Eventually(t, time.Minute, func() error { return s.placersWork(s.Ctx) })
 		return
 	}
-	must(t, s.StopGate(s.ctx))
+	kit.Must(t, s.StopGate(s.Ctx))
 	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q}]`, policy)
-	_, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.ctx, webhook.Configuration, types.JSONPatchType, patch, metav1.PatchOptions{})
-	must(t, err)
-	s.pause(time.Second) // the apiserver follows
+	_, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.Ctx, webhook.Configuration, types.JSONPatchType, patch, metav1.PatchOptions{})
+	kit.Must(t, err)
+	s.Pause(time.Second) // the apiserver follows
 }
 
 // placersWork returns nil when every replica says that it places pods.

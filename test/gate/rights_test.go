@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -49,10 +50,10 @@ func (s *suite) pod(t *testing.T, name string, gates ...string) {
 		pod.Spec.SchedulingGates = append(pod.Spec.SchedulingGates, corev1.PodSchedulingGate{Name: gate})
 	}
 	pods := s.Client.CoreV1().Pods(namespace)
-	_, err := pods.Create(s.ctx, pod, metav1.CreateOptions{})
-	must(t, err)
+	_, err := pods.Create(s.Ctx, pod, metav1.CreateOptions{})
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		if err := pods.Delete(s.ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+		if err := pods.Delete(s.Ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -66,7 +67,7 @@ func (s *suite) testConfinement(t *testing.T) {
 		UserName: "system:serviceaccount:" + webhook.Namespace + ":sts-webhook", Groups: []string{"system:serviceaccounts", "system:authenticated"},
 	}
 	client, err := kubernetes.NewForConfig(config)
-	must(t, err)
+	kit.Must(t, err)
 	s.pod(t, "gated", webhook.Gate, "example.com/quota")
 	s.pod(t, "foreign", "example.com/quota")
 	s.pod(t, "free")
@@ -97,9 +98,9 @@ func (s *suite) testConfinement(t *testing.T) {
 		"not change a pod without a gate":    {"free", `{"op":"replace","path":"/spec/containers/0/image","value":"evil"}`, "does not wait behind its scheduling gate"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := client.CoreV1().Pods(namespace).Patch(s.ctx, c.pod, types.JSONPatchType, []byte("["+c.patch+"]"), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+			_, err := client.CoreV1().Pods(namespace).Patch(s.Ctx, c.pod, types.JSONPatchType, []byte("["+c.patch+"]"), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 			if c.refusal == "" {
-				must(t, err)
+				kit.Must(t, err)
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), c.refusal) {
@@ -108,11 +109,11 @@ func (s *suite) testConfinement(t *testing.T) {
 		})
 	}
 	pods := client.CoreV1().Pods(namespace)
-	_, get := pods.Get(s.ctx, "free", metav1.GetOptions{})
-	_, create := pods.Create(s.ctx, &corev1.Pod{}, metav1.CreateOptions{})
-	_, status := pods.Patch(s.ctx, "free", types.MergePatchType, []byte(`{}`), metav1.PatchOptions{}, "status")
+	_, get := pods.Get(s.Ctx, "free", metav1.GetOptions{})
+	_, create := pods.Create(s.Ctx, &corev1.Pod{}, metav1.CreateOptions{})
+	_, status := pods.Patch(s.Ctx, "free", types.MergePatchType, []byte(`{}`), metav1.PatchOptions{}, "status")
 	for sentence, err := range map[string]error{
-		"read a pod": get, "create one": create, "change a status": status, "delete one": pods.Delete(s.ctx, "free", metav1.DeleteOptions{}),
+		"read a pod": get, "create one": create, "change a status": status, "delete one": pods.Delete(s.Ctx, "free", metav1.DeleteOptions{}),
 	} {
 		if !apierrors.IsForbidden(err) {
 			t.Errorf("%s: got %v, want forbidden", sentence, err)
@@ -123,11 +124,11 @@ func (s *suite) testConfinement(t *testing.T) {
 // testGuard looks at pods that were marked and then stripped, while no replica answers.
 func (s *suite) testGuard(t *testing.T) {
 	s.setPolicy(t, "gate")
-	must(t, s.Scale(s.ctx, 0))
-	defer func() { must(t, s.Scale(s.ctx, 2)) }()
+	kit.Must(t, s.Scale(s.Ctx, 0))
+	defer func() { kit.Must(t, s.Scale(s.Ctx, 2)) }()
 	s.deleteSet(t, "set")
-	s.createSet(t, statefulSet("set", 1, byParity))
-	s.eventually(t, time.Minute, func() error {
+	s.createSet(t, kit.StatefulSet("set", 1, kit.ByParity))
+	s.Eventually(t, time.Minute, func() error {
 		if len(s.podsOf(t, "set")) == 0 {
 			return errors.New("the pod is not stored yet")
 		}
@@ -142,9 +143,9 @@ func (s *suite) testGuard(t *testing.T) {
 		"it is placed":                        {place, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := s.Client.CoreV1().Pods(namespace).Patch(s.ctx, "set-0", types.JSONPatchType, []byte("["+c.patch+"]"), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+			_, err := s.Client.CoreV1().Pods(namespace).Patch(s.Ctx, "set-0", types.JSONPatchType, []byte("["+c.patch+"]"), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 			if c.refusal == "" {
-				must(t, err)
+				kit.Must(t, err)
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), c.refusal) {

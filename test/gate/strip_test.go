@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/selfsigned"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -43,7 +44,7 @@ func (s *suite) testStripped(t *testing.T) {
 		refusal     string // empty: the pod is placed or waits
 	}
 	for _, replicas := range []int{2, 0} {
-		must(t, s.Scale(s.ctx, replicas))
+		kit.Must(t, s.Scale(s.Ctx, replicas))
 		attempts := map[string]attempt{
 			"the selector, once: ours gives it again":    {after, stripSelector, never, ""},
 			"the selector, always":                       {after, stripSelector, again, selector},
@@ -73,7 +74,7 @@ func (s *suite) testStripped(t *testing.T) {
 					if err == nil {
 						t.Fatalf("got a pod with selector %v and gates %v, want a refusal with %q", pod.Spec.NodeSelector, pod.Spec.SchedulingGates, a.refusal)
 					}
-					must(t, contains(err.Error(), a.refusal))
+					kit.Must(t, contains(err.Error(), a.refusal))
 				case err != nil:
 					t.Fatal(err)
 				case replicas > 0 && !placed(*pod), replicas == 0 && (len(pod.Spec.SchedulingGates) != 1 || pod.Spec.SchedulingGates[0].Name != webhook.Gate):
@@ -82,13 +83,13 @@ func (s *suite) testStripped(t *testing.T) {
 			})
 		}
 	}
-	must(t, s.Scale(s.ctx, 2))
+	kit.Must(t, s.Scale(s.Ctx, 2))
 }
 
 // createDry creates an opted-in pod in a dry run.
 func (s *suite) createDry() (*corev1.Pod, error) {
-	pod := looseStatefulSetPod("stripped-1", byParity)
-	return s.Client.CoreV1().Pods(namespace).Create(s.ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	pod := looseStatefulSetPod("stripped-1", kit.ByParity)
+	return s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 }
 
 // startStripper makes the apiserver call another webhook, which answers every opted-in pod with the patch, until the test ends.
@@ -96,9 +97,9 @@ func (s *suite) startStripper(t *testing.T, name, patch string, again admissionr
 	t.Helper()
 	ip := s.Cluster.NodeIP("node-1")
 	certificate, err := selfsigned.New(ip)
-	must(t, err)
+	kit.Must(t, err)
 	listener, err := s.Cluster.Listen("node-1", "tcp", net.JoinHostPort(ip, "0"))
-	must(t, err)
+	kit.Must(t, err)
 	server := &http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{certificate}},
@@ -133,17 +134,17 @@ func (s *suite) startStripper(t *testing.T, name, patch string, again admissionr
 		}},
 	}
 	configurations := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	_, err = configurations.Create(s.ctx, configuration, metav1.CreateOptions{})
-	must(t, err)
+	_, err = configurations.Create(s.Ctx, configuration, metav1.CreateOptions{})
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		if err := configurations.Delete(context.WithoutCancel(s.ctx), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := configurations.Delete(context.WithoutCancel(s.Ctx), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
-		s.pause(time.Second) // the apiserver follows
+		s.Pause(time.Second) // the apiserver follows
 		server.Close()
 		if err := <-ended; err != http.ErrServerClosed {
 			t.Errorf("other webhook: %v", err)
 		}
 	})
-	s.pause(time.Second)
+	s.Pause(time.Second)
 }

@@ -8,32 +8,33 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/webhook"
 )
 
 // testTemplate: before Kubernetes 1.36 there is no policy; gate and label stand in the pod template. All but 10-policy.yaml is applied.
 func (s *suite) testTemplate(t *testing.T) {
-	must(t, s.StopGate(s.ctx))
+	kit.Must(t, s.StopGate(s.Ctx))
 	for _, file := range []string{"20-guard.yaml", "30-confinement.yaml", "40-rbac.yaml"} {
-		s.kubectl(t, "apply", "-f", s.Path("manifests/optional/gate/"+file))
+		s.Kubectl(t, "apply", "-f", s.Path("manifests/optional/gate/"+file))
 	}
-	s.eventually(t, time.Minute, func() error { return s.placersWork(s.ctx) })
+	s.Eventually(t, time.Minute, func() error { return s.placersWork(s.Ctx) })
 	for _, name := range []string{"template", "half"} {
 		s.deleteSet(t, name)
 	}
 	s.createSet(t, gatedTemplate("template", 4))
 	s.runs(t, "template", 4)
-	if n, err := s.Sum(s.ctx, "sts_webhook_placed_late_total", nil); err != nil || n != 0 {
+	if n, err := s.Sum(s.Ctx, "sts_webhook_placed_late_total", nil); err != nil || n != 0 {
 		t.Errorf("with replicas: %v pods were placed late, %v, want none", n, err)
 	}
-	must(t, s.Scale(s.ctx, 0))
+	kit.Must(t, s.Scale(s.Ctx, 0))
 	run := s.startLoad(t) // pods without gate and label, as the control
-	s.kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set=template", "--wait=false")
+	s.Kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set=template", "--wait=false")
 	half := gatedTemplate("half", 1) // with the gate alone pods are sent as those of other templates
 	delete(half.Spec.Template.Labels, webhook.GateLabel)
 	s.createSet(t, half)
-	s.eventually(t, time.Minute, func() error {
+	s.Eventually(t, time.Minute, func() error {
 		waiting := 0
 		for _, pod := range s.podsOf(t, "template") {
 			if len(pod.Spec.SchedulingGates) == 1 {
@@ -45,7 +46,7 @@ func (s *suite) testTemplate(t *testing.T) {
 		}
 		return nil
 	})
-	s.pause(2 * time.Second)
+	s.Pause(2 * time.Second)
 	r := run.Stop()
 	if r.Count(load.Refused) != len(r.Samples) {
 		t.Errorf("without a gate %d of %d were refused, want all: %v", r.Count(load.Refused), len(r.Samples), r.Causes())
@@ -53,17 +54,17 @@ func (s *suite) testTemplate(t *testing.T) {
 	if n := s.failures(t, "template"); n != 0 {
 		t.Errorf("%d pods of the template with the gate were refused, want none", n)
 	}
-	must(t, s.Scale(s.ctx, 2))
+	kit.Must(t, s.Scale(s.Ctx, 2))
 	s.runs(t, "template", 4)
 	for _, name := range []string{"template", "half"} {
 		s.deleteSet(t, name)
 	}
-	must(t, s.StopGate(s.ctx))
+	kit.Must(t, s.StopGate(s.Ctx))
 }
 
 // gatedTemplate has gate and label in the pod template.
 func gatedTemplate(name string, replicas int32) *appsv1.StatefulSet {
-	set := statefulSet(name, replicas, byParity)
+	set := kit.StatefulSet(name, replicas, kit.ByParity)
 	set.Spec.Template.Labels[webhook.GateLabel] = "placement"
 	set.Spec.Template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: webhook.Gate}}
 	return set

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -29,9 +30,9 @@ var unplaceable = map[string]struct{ event, correction string }{
 }
 
 func unplaceableSet(name string) *appsv1.StatefulSet {
-	switch set := statefulSet(name, 1, byParity); name {
+	switch set := kit.StatefulSet(name, 1, kit.ByParity); name {
 	case "bad":
-		return statefulSet(name, 1, `{"key": "name", "evn": "node1", "odd": "node2"}`)
+		return kit.StatefulSet(name, 1, `{"key": "name", "evn": "node1", "odd": "node2"}`)
 	case "conflict":
 		set.Spec.Template.Spec.NodeSelector = map[string]string{"name": "elsewhere"}
 		return set
@@ -44,15 +45,15 @@ func unplaceableSet(name string) *appsv1.StatefulSet {
 // testUnplaceable: what cannot be placed waits and is explained, by events and an alert, and the documented way out works.
 func (s *suite) testUnplaceable(t *testing.T) {
 	s.setPolicy(t, "gate")
-	must(t, s.StopChecks(s.ctx))
+	kit.Must(t, s.StopChecks(s.Ctx))
 	robot := s.startRobot(t)
-	must(t, s.Configure(s.ctx, "--existing-selector=replace", "--alert-language=en", "--dingtalk-allow-http"))
-	must(t, s.Scale(s.ctx, 0))
+	kit.Must(t, s.Configure(s.Ctx, "--existing-selector=replace", "--alert-language=en", "--dingtalk-allow-http"))
+	kit.Must(t, s.Scale(s.Ctx, 0))
 	for name := range unplaceable {
 		s.deleteSet(t, name)
 		s.createSet(t, unplaceableSet(name))
 	}
-	s.eventually(t, time.Minute, func() error {
+	s.Eventually(t, time.Minute, func() error {
 		for name := range unplaceable {
 			if n := len(s.podsOf(t, name)); n != 1 {
 				return fmt.Errorf("%d pods of %s, want 1 behind the gate", n, name)
@@ -60,11 +61,11 @@ func (s *suite) testUnplaceable(t *testing.T) {
 		}
 		return nil
 	})
-	must(t, s.Scale(s.ctx, 2))
+	kit.Must(t, s.Scale(s.Ctx, 2))
 	for name, want := range unplaceable {
 		for _, kind := range []string{"Pod", "StatefulSet"} {
-			s.eventually(t, time.Minute, func() error {
-				out, err := s.Cluster.Kubectl(s.ctx, "--namespace", namespace, "get", "events", "-o", "jsonpath={.items[*].message}",
+			s.Eventually(t, time.Minute, func() error {
+				out, err := s.Cluster.Kubectl(s.Ctx, "--namespace", namespace, "get", "events", "-o", "jsonpath={.items[*].message}",
 					"--field-selector=reason=NotPlaced,involvedObject.kind="+kind+",involvedObject.name="+map[string]string{"Pod": name + "-0", "StatefulSet": name}[kind])
 				if err != nil {
 					return err
@@ -73,27 +74,27 @@ func (s *suite) testUnplaceable(t *testing.T) {
 			})
 		}
 	}
-	if n, err := s.Sum(s.ctx, "sts_webhook_gated_pods", nil); err != nil || int(n) != 2*len(unplaceable) {
+	if n, err := s.Sum(s.Ctx, "sts_webhook_gated_pods", nil); err != nil || int(n) != 2*len(unplaceable) {
 		t.Errorf("the replicas see %v pods behind the gate, %v, want %d each", n, err, len(unplaceable))
 	}
-	s.eventually(t, 3*time.Minute, func() error { return alerted(robot, "3 pods that wait to be placed") })
+	s.Eventually(t, 3*time.Minute, func() error { return alerted(robot, "3 pods that wait to be placed") })
 	for name, want := range unplaceable {
 		pod := s.podsOf(t, name)[0]
 		if len(pod.Spec.SchedulingGates) != 1 || pod.Spec.NodeName != "" {
 			t.Errorf("%s does not wait: %+v", pod.Name, pod.Spec)
 		}
 		if want.correction != "" {
-			s.kubectl(t, "--namespace", namespace, "patch", "statefulset", name, "--type=merge", "-p", want.correction)
+			s.Kubectl(t, "--namespace", namespace, "patch", "statefulset", name, "--type=merge", "-p", want.correction)
 		}
-		s.kubectl(t, "--namespace", namespace, "delete", "pod", pod.Name)
+		s.Kubectl(t, "--namespace", namespace, "delete", "pod", pod.Name)
 		s.runs(t, name, 1)
 	}
-	s.eventually(t, 2*time.Minute, func() error { return alerted(robot, "no pods left that wait to be placed") })
+	s.Eventually(t, 2*time.Minute, func() error { return alerted(robot, "no pods left that wait to be placed") })
 	for name := range unplaceable {
 		s.deleteSet(t, name)
 	}
-	must(t, s.Configure(s.ctx))
-	must(t, s.StartChecks(s.ctx))
+	kit.Must(t, s.Configure(s.Ctx))
+	kit.Must(t, s.StartChecks(s.Ctx))
 }
 
 func alerted(robot *dingtalktest.Robot, text string) error {
@@ -111,7 +112,7 @@ func (s *suite) startRobot(t *testing.T) *dingtalktest.Robot {
 	t.Helper()
 	const token, secret = "0123456789abcdef", "SEC0123456789abcdef"
 	listener, err := s.Cluster.Listen("node-1", "tcp", net.JoinHostPort(s.Cluster.NodeIP("node-1"), "0"))
-	must(t, err)
+	kit.Must(t, err)
 	robot := dingtalktest.New(dingtalktest.Options{Token: token, Secret: secret})
 	server := &http.Server{Handler: robot, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)
@@ -121,12 +122,12 @@ func (s *suite) startRobot(t *testing.T) *dingtalktest.Robot {
 		ObjectMeta: metav1.ObjectMeta{Name: "sts-webhook-dingtalk"},
 		StringData: map[string]string{"url": "http://" + listener.Addr().String() + "/robot/send?access_token=" + token, "secret": secret},
 	}
-	_, err = secrets.Create(s.ctx, object, metav1.CreateOptions{})
-	must(t, err)
+	_, err = secrets.Create(s.Ctx, object, metav1.CreateOptions{})
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		must(t, secrets.Delete(context.WithoutCancel(s.ctx), object.Name, metav1.DeleteOptions{}))
-		must(t, s.Restart(s.ctx))
-		must(t, server.Close())
+		kit.Must(t, secrets.Delete(context.WithoutCancel(s.Ctx), object.Name, metav1.DeleteOptions{}))
+		kit.Must(t, s.Restart(s.Ctx))
+		kit.Must(t, server.Close())
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("robot: %v", err)
 		}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"context"
 	"fmt"
 	"hash/fnv"
 	"testing"
@@ -11,19 +10,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // replace changes StatefulSets, and deletes all their pods once the controller knows the new template. So each comes back as its
 // revision has it, however far a rollout would have come.
 func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
 	for _, set := range changed {
-		s.eventually(t, 30*time.Second, func(ctx context.Context) error { // the controller writes the status meanwhile
-			live, err := s.Client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
+		s.Eventually(t, 30*time.Second, func() error { // the controller writes the status meanwhile
+			live, err := s.Client.AppsV1().StatefulSets(set.Namespace).Get(s.Ctx, set.Name, metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
 			live.Spec.Template, live.Spec.UpdateStrategy = set.Spec.Template, set.Spec.UpdateStrategy
-			_, err = s.Client.AppsV1().StatefulSets(set.Namespace).Update(ctx, live, metav1.UpdateOptions{})
+			_, err = s.Client.AppsV1().StatefulSets(set.Namespace).Update(s.Ctx, live, metav1.UpdateOptions{})
 			return err
 		})
 	}
@@ -32,7 +33,7 @@ func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
 		old = append(old, s.deletePods(t, set)...)
 	}
 	for _, pod := range old {
-		s.eventually(t, 30*time.Second, func(context.Context) error {
+		s.Eventually(t, 30*time.Second, func() error {
 			if found, exists, _ := s.pods.GetByKey(pod.Namespace + "/" + pod.Name); exists && found.(*corev1.Pod).UID == pod.UID {
 				return fmt.Errorf("pod %s is still there", pod.Name)
 			}
@@ -41,8 +42,8 @@ func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
 	}
 	for _, set := range changed { // or a refused one would be tried again only when the controller's backoff ends
 		patch := []byte(`{"metadata":{"annotations":{"plan-test/try-again":"now"}}}`)
-		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Patch(s.ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
-		must(t, err)
+		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Patch(s.Ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		kit.Must(t, err)
 	}
 }
 
@@ -50,19 +51,19 @@ func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
 // returns the pods.
 func (s *suite) deletePods(t *testing.T, set *appsv1.StatefulSet) []corev1.Pod {
 	var live *appsv1.StatefulSet
-	s.eventually(t, 30*time.Second, func(ctx context.Context) (err error) {
-		live, err = s.Client.AppsV1().StatefulSets(set.Namespace).Get(ctx, set.Name, metav1.GetOptions{})
+	s.Eventually(t, 30*time.Second, func() (err error) {
+		live, err = s.Client.AppsV1().StatefulSets(set.Namespace).Get(s.Ctx, set.Name, metav1.GetOptions{})
 		if err == nil && live.Status.ObservedGeneration < live.Generation {
 			err = fmt.Errorf("the controller has not seen the new template of %s", set.Name)
 		}
 		return err
 	})
 	events := metav1.ListOptions{FieldSelector: "reason=FailedCreate,involvedObject.uid=" + string(live.UID)}
-	refusals, err := s.Client.CoreV1().Events(set.Namespace).List(s.ctx, events)
-	must(t, err)
-	must(t, s.Client.CoreV1().Events(set.Namespace).DeleteCollection(s.ctx, metav1.DeleteOptions{}, events))
+	refusals, err := s.Client.CoreV1().Events(set.Namespace).List(s.Ctx, events)
+	kit.Must(t, err)
+	kit.Must(t, s.Client.CoreV1().Events(set.Namespace).DeleteCollection(s.Ctx, metav1.DeleteOptions{}, events))
 	for i := range refusals.Items {
-		s.eventually(t, 30*time.Second, func(context.Context) error {
+		s.Eventually(t, 30*time.Second, func() error {
 			event := &refusals.Items[i]
 			if found, exists, _ := s.events.GetByKey(event.Namespace + "/" + event.Name); exists && found.(*corev1.Event).UID == event.UID {
 				return fmt.Errorf("event %s is still there", event.Name)
@@ -71,9 +72,9 @@ func (s *suite) deletePods(t *testing.T, set *appsv1.StatefulSet) []corev1.Pod {
 		})
 	}
 	selector := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(set.Spec.Selector)}
-	pods, err := s.Client.CoreV1().Pods(set.Namespace).List(s.ctx, selector)
-	must(t, err)
-	must(t, s.Client.CoreV1().Pods(set.Namespace).DeleteCollection(s.ctx, *metav1.NewDeleteOptions(0), selector))
+	pods, err := s.Client.CoreV1().Pods(set.Namespace).List(s.Ctx, selector)
+	kit.Must(t, err)
+	kit.Must(t, s.Client.CoreV1().Pods(set.Namespace).DeleteCollection(s.Ctx, *metav1.NewDeleteOptions(0), selector))
 	return pods.Items
 }
 
@@ -92,8 +93,8 @@ func (s *suite) bindClaims(t *testing.T, sets []*appsv1.StatefulSet) {
 		}
 	}
 	for _, claim := range made {
-		s.eventually(t, time.Minute, func(ctx context.Context) error {
-			found, err := s.Client.CoreV1().PersistentVolumeClaims(claim.Namespace).Get(ctx, claim.Name, metav1.GetOptions{})
+		s.Eventually(t, time.Minute, func() error {
+			found, err := s.Client.CoreV1().PersistentVolumeClaims(claim.Namespace).Get(s.Ctx, claim.Name, metav1.GetOptions{})
 			if err == nil && found.Status.Phase != corev1.ClaimBound {
 				err = fmt.Errorf("claim %s is %s", claim.Name, found.Status.Phase)
 			}
@@ -121,9 +122,9 @@ func (s *suite) createClaim(t *testing.T, namespace, name string) *corev1.Persis
 			}}}},
 		},
 	}
-	_, err := s.Client.CoreV1().PersistentVolumes().Create(s.ctx, volume, metav1.CreateOptions{})
-	must(t, err)
-	created, err := s.Client.CoreV1().PersistentVolumeClaims(namespace).Create(s.ctx, &claim, metav1.CreateOptions{})
-	must(t, err)
+	_, err := s.Client.CoreV1().PersistentVolumes().Create(s.Ctx, volume, metav1.CreateOptions{})
+	kit.Must(t, err)
+	created, err := s.Client.CoreV1().PersistentVolumeClaims(namespace).Create(s.Ctx, &claim, metav1.CreateOptions{})
+	kit.Must(t, err)
 	return created
 }

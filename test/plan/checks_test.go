@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"sts-mutating-webhook/internal/plan"
+	"sts-mutating-webhook/test/kit"
 )
 
 // maxPrinted is how many warnings the webhook prints at most, the last of which counts the rest.
@@ -42,12 +42,12 @@ func (w *warnings) take() (texts []string) {
 // testChecks compares plan with what the webhook says when a StatefulSet is applied: it refuses those with an error, and warns of
 // the same, from the nodes that it remembers.
 func (s *suite) testChecks(t *testing.T, samples []*sample) {
-	must(t, s.StartChecks(s.ctx))
+	kit.Must(t, s.StartChecks(s.Ctx))
 	printed := &warnings{}
 	config := s.Cluster.RESTConfig()
 	config.WarningHandler = printed
 	client, err := kubernetes.NewForConfig(config)
-	must(t, err)
+	kit.Must(t, err)
 	var sets []*appsv1.StatefulSet
 	for _, sample := range samples {
 		if sample.set.Namespace == "" {
@@ -60,8 +60,8 @@ func (s *suite) testChecks(t *testing.T, samples []*sample) {
 	refused, warned := 0, 0
 	for _, set := range sets {
 		var texts []string
-		s.eventually(t, 30*time.Second, func(ctx context.Context) error { // the replicas read the nodes first
-			_, err := client.AppsV1().StatefulSets(set.Namespace).Create(ctx, set, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		s.Eventually(t, 30*time.Second, func() error { // the replicas read the nodes first
+			_, err := client.AppsV1().StatefulSets(set.Namespace).Create(s.Ctx, set, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			texts = printed.take()
 			return compareCheck(planned[keyOf(set)], texts, err)
 		})
@@ -74,7 +74,7 @@ func (s *suite) testChecks(t *testing.T, samples []*sample) {
 		t.Errorf("%d StatefulSets were refused, %d warnings printed: nothing was compared", refused, warned)
 	}
 	t.Logf("%d StatefulSets were sent to the check, %d of them refused; %d warnings", len(sets), refused, warned)
-	must(t, s.StopChecks(s.ctx))
+	kit.Must(t, s.StopChecks(s.Ctx))
 }
 
 // compareCheck says what is missing in the answer, of what plan says.

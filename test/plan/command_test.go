@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
 
-	appsv1 "k8s.io/api/apps/v1"
-
 	"sts-mutating-webhook/internal/plan"
+	"sts-mutating-webhook/test/kit"
 )
 
 // key names a StatefulSet.
@@ -31,11 +31,11 @@ func (s *suite) planFile(t *testing.T, sets []*appsv1.StatefulSet) plans {
 	var text bytes.Buffer
 	for _, set := range sets {
 		document, err := yaml.Marshal(set)
-		must(t, err)
+		kit.Must(t, err)
 		fmt.Fprintf(&text, "---\n%s", document)
 	}
 	file := filepath.Join(t.TempDir(), "sets.yaml")
-	must(t, os.WriteFile(file, text.Bytes(), 0o600))
+	kit.Must(t, os.WriteFile(file, text.Bytes(), 0o600))
 	return s.plan(t, "-f", file, "--cluster")
 }
 
@@ -59,7 +59,7 @@ func (s *suite) plan(t *testing.T, args ...string) plans {
 	t.Helper()
 	argv := append(s.Cluster.Enter(s.Cluster.Nodes()[0]), s.binary, "plan", "--output=json", "--kubeconfig="+s.Cluster.Kubeconfig())
 	argv = append(argv, args...)
-	cmd := exec.CommandContext(s.ctx, argv[0], argv[1:]...)
+	cmd := exec.CommandContext(s.Ctx, argv[0], argv[1:]...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

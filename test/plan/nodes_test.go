@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/fakenode"
+	"sts-mutating-webhook/test/kit"
 )
 
 // nodeCount is the number of fake nodes.
@@ -69,11 +70,11 @@ func (s *suite) startNodes(t *testing.T, r *rand.Rand) {
 	for i := range nodeCount {
 		nodes = append(nodes, fakeNode(r, i))
 	}
-	started, err := fakenode.Start(s.ctx, s.Client, nodes)
-	must(t, err)
+	started, err := fakenode.Start(s.Ctx, s.Client, nodes)
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), time.Minute)
 		defer cancel()
-		must(t, started.Remove(ctx))
+		kit.Must(t, started.Remove(ctx))
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,13 +14,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/yaml"
 
 	"sts-mutating-webhook/internal/plan"
+	"sts-mutating-webhook/test/kit"
 )
 
 var (
@@ -47,9 +46,6 @@ var outcomes = []string{
 }
 
 func TestEndToEndPlan(t *testing.T) {
-	if os.Getenv("TEST_CLUSTER") == "" {
-		t.Skip("NOT RUN: the test brings up a real cluster; set TEST_CLUSTER=1 (make test-plan) and be root")
-	}
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
@@ -76,7 +72,7 @@ func TestEndToEndPlan(t *testing.T) {
 
 // try compares plan with what becomes of some samples, as they are created and as they are changed.
 func (s *suite) try(t *testing.T, samples []*sample) {
-	namespace := s.namespace(t)
+	namespace := s.Namespace(t, "plan-")
 	var sets, changed []*appsv1.StatefulSet
 	byKey := map[key]*sample{}
 	for _, sample := range samples {
@@ -97,8 +93,8 @@ func (s *suite) try(t *testing.T, samples []*sample) {
 	begin := time.Now()
 	planned := s.planFile(t, sets)
 	for _, set := range sets {
-		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Create(s.ctx, set, metav1.CreateOptions{})
-		must(t, err)
+		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Create(s.Ctx, set, metav1.CreateOptions{})
+		kit.Must(t, err)
 	}
 	s.settle(t, byKey, sets, planned)
 	s.sameLive(t, namespace, sets)
@@ -108,23 +104,12 @@ func (s *suite) try(t *testing.T, samples []*sample) {
 	s.replace(t, changed)
 	s.settle(t, byKey, changed, planned)
 	s.sameLive(t, namespace, changed)
-	must(t, s.Client.CoreV1().Namespaces().Delete(s.ctx, namespace, metav1.DeleteOptions{}))
+	kit.Must(t, s.Client.CoreV1().Namespaces().Delete(s.Ctx, namespace, metav1.DeleteOptions{}))
 	for _, set := range sets {
 		if set.Namespace != namespace {
-			must(t, s.Client.AppsV1().StatefulSets(set.Namespace).Delete(s.ctx, set.Name, metav1.DeleteOptions{}))
+			kit.Must(t, s.Client.AppsV1().StatefulSets(set.Namespace).Delete(s.Ctx, set.Name, metav1.DeleteOptions{}))
 		}
 	}
-}
-
-// namespace makes a namespace in which pods can be created.
-func (s *suite) namespace(t *testing.T) string {
-	made, err := s.Client.CoreV1().Namespaces().Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "plan-"}}, metav1.CreateOptions{})
-	must(t, err)
-	s.eventually(t, 30*time.Second, func(ctx context.Context) error {
-		_, err := s.Client.CoreV1().ServiceAccounts(made.Name).Get(ctx, "default", metav1.GetOptions{})
-		return err
-	})
-	return made.Name
 }
 
 // settle waits until nothing more becomes of the pods, and compares each with its plan.
@@ -160,7 +145,7 @@ func (s *suite) settle(t *testing.T, byKey map[key]*sample, sets []*appsv1.State
 		}
 		return len(waiting) == 0, nil
 	}
-	if err := wait.PollUntilContextTimeout(s.ctx, 500*time.Millisecond, settleTime, true, look); err != nil {
+	if err := wait.PollUntilContextTimeout(s.Ctx, 500*time.Millisecond, settleTime, true, look); err != nil {
 		for k, why := range waiting {
 			t.Errorf("after %v the pods of StatefulSet %d (%s) are still not what they will be: %s\nplan: %s", settleTime, byKey[k].index, k.name, why, text(planned[k]))
 		}

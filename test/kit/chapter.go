@@ -1,0 +1,58 @@
+package kit
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sts-mutating-webhook/test/document"
+)
+
+var write = flag.String("write", "", "the document, named from the checkout's root, that the suite writes its figures into")
+
+// Chapter is a part of a suite. Chapters share a cluster, and run in their order.
+type Chapter[S any] struct {
+	Name string
+	Run  func(S, *testing.T)
+	// Long: it is left out with -short.
+	Long bool
+	// Needed: nothing after it makes sense if it fails.
+	Needed bool
+}
+
+// Run runs the chapters as subtests.
+func Run[S any](t *testing.T, s S, chapters []Chapter[S]) {
+	for _, c := range chapters {
+		begin := time.Now()
+		passed := t.Run(c.Name, func(t *testing.T) {
+			if c.Long && testing.Short() {
+				t.Skip("NOT RUN with -short")
+			}
+			c.Run(s, t)
+		})
+		if took := time.Since(begin); took > time.Second {
+			t.Logf("%.1f s: %s", took.Seconds(), c.Name)
+		}
+		if !passed && c.Needed {
+			t.FailNow()
+		}
+	}
+}
+
+// Remark adds a paragraph to the suite's report.
+func (s *Suite) Remark(format string, args ...any) {
+	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
+}
+
+// Report prints all remarks and, if nothing has failed, writes them into the document that
+// -write names, between the markers of the writer.
+func (s *Suite) Report(t *testing.T, writer string) {
+	t.Helper()
+	report := strings.Join(s.remarks, "\n\n")
+	fmt.Println(report)
+	if *write != "" && !t.Failed() {
+		Must(t, document.Replace(s.Path(*write), writer, report))
+	}
+}
