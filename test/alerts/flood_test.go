@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -33,7 +34,7 @@ const floodSet = "flood0000000"
 // flood calls one replica directly, as the apiserver does. Each call is a denial
 // of another StatefulSet, so each is an event of its own.
 type flood struct {
-	w      *world
+	suite  *suite
 	roots  *x509.CertPool
 	review []byte // with floodSet in it
 }
@@ -49,25 +50,25 @@ func (u usage) String() string {
 	return fmt.Sprintf("CPU %.0f us per call, p50 %s, p99 %s, %.1f MiB", float64(u.cpu)/1e3, u.p50, u.p99, u.resident/(1<<20))
 }
 
-func (w *world) newFlood(t *testing.T) *flood {
+func (s *suite) newFlood(t *testing.T) *flood {
 	t.Helper()
-	config, err := w.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(w.ctx, webhook.Configuration, metav1.GetOptions{})
-	must(t, err)
-	f := &flood{w: w, roots: x509.NewCertPool()}
+	config, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
+	kit.Must(t, err)
+	f := &flood{suite: s, roots: x509.NewCertPool()}
 	f.roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)
 	object, err := json.Marshal(pod(floodSet, 0, misspelt))
-	must(t, err)
+	kit.Must(t, err)
 	no := false
 	f.review, err = json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
-			UID: "00000000-0000-0000-0000-000000000002", Operation: admissionv1.Create, DryRun: &no, Namespace: w.namespace,
+			UID: "00000000-0000-0000-0000-000000000002", Operation: admissionv1.Create, DryRun: &no, Namespace: s.namespace,
 			Kind:     metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
 			Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
 			Object:   runtime.RawExtension{Raw: object},
 		},
 	})
-	must(t, err)
+	kit.Must(t, err)
 	return f
 }
 
@@ -76,7 +77,7 @@ func (f *flood) client(pod corev1.Pod) *http.Client {
 	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: callers,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return f.w.Cluster.Dialer("node-1")(ctx, network, net.JoinHostPort(pod.Status.PodIP, "8443"))
+			return f.suite.Cluster.Dialer("node-1")(ctx, network, net.JoinHostPort(pod.Status.PodIP, "8443"))
 		},
 		TLSClientConfig: &tls.Config{RootCAs: f.roots, ServerName: webhook.Deployment + "." + webhook.Namespace + ".svc", MinVersion: tls.VersionTLS13},
 	}}
@@ -114,7 +115,7 @@ func (f *flood) run(t *testing.T, pod corev1.Pod, n int) usage {
 
 // call sends one review and wants a denial.
 func (f *flood) call(client *http.Client) error {
-	set := fmt.Sprintf("flood%07d", f.w.reviews.Add(1))
+	set := fmt.Sprintf("flood%07d", f.suite.reviews.Add(1))
 	body := bytes.ReplaceAll(f.review, []byte(floodSet), []byte(set))
 	response, err := client.Post("https://"+webhook.Deployment+"/mutate", "application/json", bytes.NewReader(body))
 	if err != nil {
@@ -134,8 +135,8 @@ func (f *flood) call(client *http.Client) error {
 // process is the CPU time that a replica has used and its resident memory.
 func (f *flood) process(t *testing.T, pod corev1.Pod) (cpu time.Duration, resident float64) {
 	t.Helper()
-	families, err := f.w.Metrics(f.w.ctx, pod)
-	must(t, err)
+	families, err := f.suite.Metrics(f.suite.Ctx, pod)
+	kit.Must(t, err)
 	seconds := families["process_cpu_seconds_total"].GetMetric()[0].GetCounter().GetValue()
 	return time.Duration(seconds * float64(time.Second)), families["process_resident_memory_bytes"].GetMetric()[0].GetGauge().GetValue()
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -45,26 +46,26 @@ func (r round) String() string {
 
 // create makes pods at a steady rate through the apiserver, times each from when
 // it was due, and deletes them.
-func (w *world) create(t *testing.T) round {
+func (s *suite) create(t *testing.T) round {
 	t.Helper()
 	seconds := 4
-	if w.full {
+	if !testing.Short() {
 		seconds = 20
 	}
-	w.sets++
-	set := fmt.Sprintf("load%d", w.sets)
+	s.sets++
+	set := fmt.Sprintf("load%d", s.sets)
 	var (
 		under sync.WaitGroup
 		mu    sync.Mutex // guards all
 		all   round
 	)
-	pods := w.Client.CoreV1().Pods(w.namespace)
+	pods := s.Client.CoreV1().Pods(s.namespace)
 	ticker := time.NewTicker(time.Second / creationRate)
 	defer ticker.Stop()
 	for ordinal := range seconds * creationRate {
 		due := <-ticker.C
 		under.Go(func() {
-			made, err := pods.Create(w.ctx, pod(set, ordinal, byParity), metav1.CreateOptions{})
+			made, err := pods.Create(s.Ctx, pod(set, ordinal, kit.ByParity), metav1.CreateOptions{})
 			took := time.Since(due)
 			mu.Lock()
 			defer mu.Unlock()
@@ -80,27 +81,27 @@ func (w *world) create(t *testing.T) round {
 		})
 	}
 	under.Wait()
-	must(t, pods.DeleteCollection(w.ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: webhook.Label + "=true,!set"}))
+	kit.Must(t, pods.DeleteCollection(s.Ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: webhook.Label + "=true,!set"}))
 	slices.Sort(all.latencies)
 	return all
 }
 
 // testSilence has pods admitted as dry runs and looks for what must not be told.
-func (w *world) testSilence(t *testing.T) {
-	quiet := w.makeNamespace(t, "quiet")
-	run, err := load.Start(w.ctx, load.Options{
-		Target: load.Target{Config: w.Cluster.RESTConfig(), Namespace: quiet}, Rate: creationRate, Limit: 100,
+func (s *suite) testSilence(t *testing.T) {
+	quiet := s.Namespace(t, "quiet")
+	run, err := load.Start(s.Ctx, load.Options{
+		Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: quiet}, Rate: creationRate, Limit: 100,
 	})
-	must(t, err)
+	kit.Must(t, err)
 	time.Sleep(2 * time.Second)
 	report := run.Stop()
 	if report.Count(load.Admitted) == 0 || report.Lost() > 0 {
 		t.Errorf("dry runs: %s: %v", report, report.Causes())
 	}
-	if n := w.sum(t, "sts_webhook_alert_queue_length"); n != 0 {
+	if n := s.sum(t, "sts_webhook_alert_queue_length"); n != 0 {
 		t.Errorf("%v lines wait after dry runs, want none", n)
 	}
-	told := w.fleet.told(w.ctx, t)
+	told := s.fleet.told(s.Ctx, t)
 	for _, never := range []string{quiet + "/", "replica started", "replica stopping", "started a replica", "is stopping a replica"} {
 		if strings.Contains(told, never) {
 			t.Errorf("told: %q", never)
@@ -113,16 +114,16 @@ func (w *world) testSilence(t *testing.T) {
 
 // testHang compares a replica whose robot hangs with one that reports nothing,
 // under the same calls.
-func (w *world) testHang(t *testing.T) {
+func (s *suite) testHang(t *testing.T) {
 	rounds, calls := 3, 3000
-	if w.full {
+	if !testing.Short() {
 		rounds, calls = 10, 10_000
 	}
-	silent := w.startSilent(t)
-	w.hang(t)
-	w.hung = append(w.hung, w.create(t))
-	hanging := w.replicaPods(t)[0]
-	flood := w.newFlood(t)
+	silent := s.startSilent(t)
+	s.hang(t)
+	s.hung = append(s.hung, s.create(t))
+	hanging := s.replicaPods(t)[0]
+	flood := s.newFlood(t)
 	var with, without []usage
 	for round := range rounds {
 		order := []corev1.Pod{hanging, silent}
@@ -147,19 +148,19 @@ func (w *world) testHang(t *testing.T) {
 	if a.p99 > 2*b.p99+20*time.Millisecond {
 		t.Errorf("p99: %s with a robot that hangs, %s without alerts", a.p99, b.p99)
 	}
-	w.checkMemory(t, hanging, with[len(with)-1], rounds*calls)
-	w.hung = append(w.hung, w.create(t))
-	must(t, w.Client.CoreV1().Pods(webhook.Namespace).Delete(w.ctx, silent.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
+	s.checkMemory(t, hanging, with[len(with)-1], rounds*calls)
+	s.hung = append(s.hung, s.create(t))
+	kit.Must(t, s.Client.CoreV1().Pods(webhook.Namespace).Delete(s.Ctx, silent.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}))
 }
 
 // hang makes the robot hang and waits until as many calls as there are replicas do.
-func (w *world) hang(t *testing.T) {
+func (s *suite) hang(t *testing.T) {
 	t.Helper()
-	w.fleet.behave(w.ctx, t, dingtalktest.Hang)
-	before := w.fleet.stats(w.ctx, t).Calls
-	w.eventually(t, waitTimeout, func() error {
-		w.deny(t, 1)
-		if n := w.fleet.stats(w.ctx, t).Calls - before; n < replicas {
+	s.fleet.behave(s.Ctx, t, dingtalktest.Hang)
+	before := s.fleet.stats(s.Ctx, t).Calls
+	s.Eventually(t, waitTimeout, func() error {
+		s.deny(t, 1)
+		if n := s.fleet.stats(s.Ctx, t).Calls - before; n < replicas {
 			time.Sleep(500 * time.Millisecond)
 			return fmt.Errorf("%d calls hang", n)
 		}
@@ -168,10 +169,10 @@ func (w *world) hang(t *testing.T) {
 }
 
 // checkMemory looks at a replica that was given more events than it may keep.
-func (w *world) checkMemory(t *testing.T, pod corev1.Pod, used usage, events int) {
+func (s *suite) checkMemory(t *testing.T, pod corev1.Pod, used usage, events int) {
 	t.Helper()
-	families, err := w.Metrics(w.ctx, pod)
-	must(t, err)
+	families, err := s.Metrics(s.Ctx, pod)
+	kit.Must(t, err)
 	value := func(name string) float64 {
 		m := families[name].GetMetric()[0]
 		return m.GetGauge().GetValue() + m.GetCounter().GetValue()
@@ -188,19 +189,19 @@ func (w *world) checkMemory(t *testing.T, pod corev1.Pod, used usage, events int
 }
 
 // startSilent runs one more webhook, beside the Service, that reports nothing.
-func (w *world) startSilent(t *testing.T) corev1.Pod {
+func (s *suite) startSilent(t *testing.T) corev1.Pod {
 	t.Helper()
-	d, err := w.Client.AppsV1().Deployments(webhook.Namespace).Get(w.ctx, webhook.Deployment, metav1.GetOptions{})
-	must(t, err)
+	d, err := s.Client.AppsV1().Deployments(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
+	kit.Must(t, err)
 	silent := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "silent", Namespace: webhook.Namespace, Labels: map[string]string{"app": "silent"}},
 		Spec:       d.Spec.Template.Spec,
 	}
 	silent.Spec.Containers[0].Args = append(slices.Clone(flags), "--alert-on=lifecycle", "--dingtalk-url-file=/nowhere")
-	_, err = w.Client.CoreV1().Pods(webhook.Namespace).Create(w.ctx, silent, metav1.CreateOptions{})
-	must(t, err)
-	w.eventually(t, waitTimeout, func() error {
-		silent, err = w.Client.CoreV1().Pods(webhook.Namespace).Get(w.ctx, "silent", metav1.GetOptions{})
+	_, err = s.Client.CoreV1().Pods(webhook.Namespace).Create(s.Ctx, silent, metav1.CreateOptions{})
+	kit.Must(t, err)
+	s.Eventually(t, waitTimeout, func() error {
+		silent, err = s.Client.CoreV1().Pods(webhook.Namespace).Get(s.Ctx, "silent", metav1.GetOptions{})
 		if err == nil && !slices.ContainsFunc(silent.Status.Conditions, func(c corev1.PodCondition) bool {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		}) {

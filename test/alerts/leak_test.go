@@ -8,17 +8,18 @@ import (
 	"strings"
 	"testing"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
 // testLeaks searches everything that others may read for every robot's token and
 // signing secret, in each form in which they may be written.
-func (w *world) testLeaks(t *testing.T) {
-	places := map[string]string{"alert-test": strings.Join(w.printed, "\n")}
-	for _, pod := range w.replicaPods(t) {
-		places["log of "+pod.Name] = w.logs(w.ctx, t, pod.Namespace, pod.Name)
-		places["metrics of "+pod.Name] = w.page(t, pod.Status.PodIP, "8080/metrics")
-		places["readiness of "+pod.Name] = w.page(t, pod.Status.PodIP, "8081/readyz")
+func (s *suite) testLeaks(t *testing.T) {
+	places := map[string]string{"alert-test": strings.Join(s.printed, "\n")}
+	for _, pod := range s.replicaPods(t) {
+		places["log of "+pod.Name] = s.logs(s.Ctx, t, pod.Namespace, pod.Name)
+		places["metrics of "+pod.Name] = s.page(t, pod.Status.PodIP, "8080/metrics")
+		places["readiness of "+pod.Name] = s.page(t, pod.Status.PodIP, "8081/readyz")
 	}
 	for name, args := range map[string][]string{
 		"events":          {"get", "events", "-A", "-o", "yaml"},
@@ -28,11 +29,11 @@ func (w *world) testLeaks(t *testing.T) {
 		"describe":        {"describe", "pods", "-n", webhook.Namespace},
 		"the robots' pod": {"get", "pods", "-n", standInNamespace, "-o", "yaml"},
 	} {
-		out, err := w.Cluster.Kubectl(w.ctx, args...)
-		must(t, err)
+		out, err := s.Cluster.Kubectl(s.Ctx, args...)
+		kit.Must(t, err)
 		places[name] = out
 	}
-	told := w.fleet.told(w.ctx, t) + w.trial.told(w.ctx, t)
+	told := s.fleet.told(s.Ctx, t) + s.trial.told(s.Ctx, t)
 	places["messages"] = told
 	bytes, found := 0, 0
 	for place, text := range places {
@@ -40,7 +41,7 @@ func (w *world) testLeaks(t *testing.T) {
 		if text == "" {
 			t.Errorf("%s: nothing to search", place)
 		}
-		for _, secret := range w.secretForms() {
+		for _, secret := range s.secretForms() {
 			if !strings.Contains(text, secret) {
 				continue
 			}
@@ -52,16 +53,16 @@ func (w *world) testLeaks(t *testing.T) {
 		}
 	}
 	t.Logf("searched %d places, %d bytes", len(places), bytes)
-	if want := 2 * len(w.robots()); found != want {
+	if want := 2 * len(s.robots()); found != want {
 		t.Errorf("the search found %d of the %d texts where they are, so it proves nothing", found, want)
 	}
 }
 
-func (w *world) robots() []robot { return []robot{w.fleet, w.trial, w.strict, w.team} }
+func (s *suite) robots() []robot { return []robot{s.fleet, s.trial, s.strict, s.team} }
 
 // secretForms are the tokens and signing secrets, plain and encoded.
-func (w *world) secretForms() (forms []string) {
-	for _, r := range w.robots() {
+func (s *suite) secretForms() (forms []string) {
+	for _, r := range s.robots() {
 		for _, text := range []string{r.token, r.secret} {
 			forms = append(forms, text, base64.StdEncoding.EncodeToString([]byte(text)))
 		}
@@ -71,13 +72,13 @@ func (w *world) secretForms() (forms []string) {
 }
 
 // page reads what a replica serves over plain HTTP.
-func (w *world) page(t *testing.T, ip, path string) string {
+func (s *suite) page(t *testing.T, ip, path string) string {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DialContext: w.Cluster.Dialer("node-1"), DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DialContext: s.Cluster.Dialer("node-1"), DisableKeepAlives: true}}
 	response, err := client.Get("http://" + ip + ":" + path)
-	must(t, err)
+	kit.Must(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	must(t, err)
+	kit.Must(t, err)
 	return string(text)
 }

@@ -15,6 +15,7 @@ import (
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
 // standInNamespace is apart, so that the robots' own tokens are not found where
@@ -41,7 +42,7 @@ func newRobot(t *testing.T, name string, port int, keyword string) robot {
 	t.Helper()
 	random := make([]byte, 48)
 	_, err := rand.Read(random)
-	must(t, err)
+	kit.Must(t, err)
 	text := hex.EncodeToString(random)
 	return robot{name: name, port: port, keyword: keyword, token: text[:48], secret: "SEC" + text[48:]}
 }
@@ -52,14 +53,14 @@ func (r robot) url() string {
 }
 
 // startStandIn runs the robots as containers of one pod behind one Service.
-func (w *world) startStandIn(t *testing.T) {
+func (s *suite) startStandIn(t *testing.T) {
 	t.Helper()
-	w.makeNamespace(t, standInNamespace)
-	robots := []*robot{&w.fleet, &w.trial, &w.strict, &w.team}
-	w.fleet = newRobot(t, "fleet", 8080, "")
-	w.trial = newRobot(t, "trial", 8090, "")
-	w.strict = newRobot(t, "strict", 8100, "no message holds this")
-	w.team = newRobot(t, "team", 8110, "")
+	s.Namespace(t, standInNamespace)
+	robots := []*robot{&s.fleet, &s.trial, &s.strict, &s.team}
+	s.fleet = newRobot(t, "fleet", 8080, "")
+	s.trial = newRobot(t, "trial", 8090, "")
+	s.strict = newRobot(t, "strict", 8100, "no message holds this")
+	s.team = newRobot(t, "team", 8110, "")
 	labels := map[string]string{"app": "dingtalk"}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "dingtalk", Labels: labels}}
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "dingtalk"}, Spec: corev1.ServiceSpec{Selector: labels}}
@@ -73,22 +74,22 @@ func (w *world) startStandIn(t *testing.T) {
 		})
 		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: r.name, Port: int32(r.port)})
 	}
-	_, err := w.Client.CoreV1().Pods(standInNamespace).Create(w.ctx, pod, metav1.CreateOptions{})
-	must(t, err)
-	made, err := w.Client.CoreV1().Services(standInNamespace).Create(w.ctx, service, metav1.CreateOptions{})
-	must(t, err)
-	w.eventually(t, waitTimeout, func() error {
-		pod, err = w.Client.CoreV1().Pods(standInNamespace).Get(w.ctx, "dingtalk", metav1.GetOptions{})
+	_, err := s.Client.CoreV1().Pods(standInNamespace).Create(s.Ctx, pod, metav1.CreateOptions{})
+	kit.Must(t, err)
+	made, err := s.Client.CoreV1().Services(standInNamespace).Create(s.Ctx, service, metav1.CreateOptions{})
+	kit.Must(t, err)
+	s.Eventually(t, waitTimeout, func() error {
+		pod, err = s.Client.CoreV1().Pods(standInNamespace).Get(s.Ctx, "dingtalk", metav1.GetOptions{})
 		if err == nil && pod.Status.Phase != corev1.PodRunning {
 			err = fmt.Errorf("the stand-in is %s", pod.Status.Phase)
 		}
 		return err
 	})
 	for _, r := range robots {
-		r.address, r.podIP, r.cluster = made.Spec.ClusterIP, pod.Status.PodIP, w.Cluster
+		r.address, r.podIP, r.cluster = made.Spec.ClusterIP, pod.Status.PodIP, s.Cluster
 	}
 	for _, r := range robots {
-		w.eventually(t, waitTimeout, func() error { return r.control(w.ctx, http.MethodGet, "/stats", &dingtalktest.Stats{}) })
+		s.Eventually(t, waitTimeout, func() error { return r.control(s.Ctx, http.MethodGet, "/stats", &dingtalktest.Stats{}) })
 	}
 }
 
@@ -115,13 +116,13 @@ func (r robot) control(ctx context.Context, method, path string, answer any) err
 
 func (r robot) behave(ctx context.Context, t *testing.T, b dingtalktest.Behaviour) {
 	t.Helper()
-	must(t, r.control(ctx, http.MethodPut, "/behaviour/"+string(b), nil))
+	kit.Must(t, r.control(ctx, http.MethodPut, "/behaviour/"+string(b), nil))
 }
 
 func (r robot) stats(ctx context.Context, t *testing.T) dingtalktest.Stats {
 	t.Helper()
 	var s dingtalktest.Stats
-	must(t, r.control(ctx, http.MethodGet, "/stats", &s))
+	kit.Must(t, r.control(ctx, http.MethodGet, "/stats", &s))
 	return s
 }
 
@@ -129,7 +130,7 @@ func (r robot) stats(ctx context.Context, t *testing.T) dingtalktest.Stats {
 func (r robot) messages(ctx context.Context, t *testing.T) []dingtalktest.Message {
 	t.Helper()
 	var m []dingtalktest.Message
-	must(t, r.control(ctx, http.MethodGet, "/messages", &m))
+	kit.Must(t, r.control(ctx, http.MethodGet, "/messages", &m))
 	return m
 }
 

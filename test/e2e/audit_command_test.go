@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -27,15 +28,15 @@ e2e-abcde   unplaced      0          NotPlaced        its spec lacks nodeSelecto
 // testAuditCommand makes one StatefulSet for each finding, and a healthy one.
 func (s *suite) testAuditCommand(t *testing.T) {
 	namespace := s.namespace(t)
-	s.apply(t, namespace, statefulSet("healthy", 2, byParity))
+	s.apply(t, namespace, kit.StatefulSet("healthy", 2, kit.ByParity))
 	sets := s.Client.AppsV1().StatefulSets(namespace)
-	_, err := sets.Create(s.ctx, statefulSet("nowhere", 2, `{"key": "name", "values": ["node1", "node9"]}`), metav1.CreateOptions{})
-	must(t, err)
+	_, err := sets.Create(s.Ctx, kit.StatefulSet("nowhere", 2, `{"key": "name", "values": ["node1", "node9"]}`), metav1.CreateOptions{})
+	kit.Must(t, err)
 	s.makeMoving(t, namespace)
 	s.makeDrifted(t, namespace)
 	s.makeUnplaced(t, namespace)
-	s.eventually(t, func(ctx context.Context) error { // what earlier tests left is gone, and both pods of nowhere are there
-		all, err := s.Client.AppsV1().StatefulSets("").List(ctx, metav1.ListOptions{})
+	s.eventually(t, func() error { // what earlier tests left is gone, and both pods of nowhere are there
+		all, err := s.Client.AppsV1().StatefulSets("").List(s.Ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -63,34 +64,34 @@ func (s *suite) testAuditCommand(t *testing.T) {
 // makeMoving swaps the nodes of a StatefulSet that does not restart its pods.
 func (s *suite) makeMoving(t *testing.T, namespace string) {
 	t.Helper()
-	set := statefulSet("moving", 2, byParity)
+	set := kit.StatefulSet("moving", 2, kit.ByParity)
 	set.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
 	s.apply(t, namespace, set)
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, webhook.Annotation, `{"key": "name", "even": "node2", "odd": "node1"}`)
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Patch(s.ctx, "moving", types.MergePatchType, patch, metav1.PatchOptions{})
-	must(t, err)
+	_, err := s.Client.AppsV1().StatefulSets(namespace).Patch(s.Ctx, "moving", types.MergePatchType, patch, metav1.PatchOptions{})
+	kit.Must(t, err)
 }
 
 // makeDrifted relabels the node of a running pod; another node takes over the label.
 func (s *suite) makeDrifted(t *testing.T, namespace string) {
 	t.Helper()
-	s.kubectl(t, "label", "node", "node-3", "disk=ssd")
-	t.Cleanup(func() { s.kubectl(t, "label", "node", "node-1", "node-3", "disk-") })
-	s.apply(t, namespace, statefulSet("drifted", 1, `{"key": "disk", "values": ["ssd"]}`))
-	s.kubectl(t, "label", "node", "node-3", "disk=hdd", "--overwrite")
-	s.kubectl(t, "label", "node", "node-1", "disk=ssd")
+	s.Kubectl(t, "label", "node", "node-3", "disk=ssd")
+	t.Cleanup(func() { s.Kubectl(t, "label", "node", "node-1", "node-3", "disk-") })
+	s.apply(t, namespace, kit.StatefulSet("drifted", 1, `{"key": "disk", "values": ["ssd"]}`))
+	s.Kubectl(t, "label", "node", "node-3", "disk=hdd", "--overwrite")
+	s.Kubectl(t, "label", "node", "node-1", "disk=ssd")
 }
 
 // makeUnplaced creates a pod while the webhook configuration is gone. It runs on the node that is right for no ordinal.
 func (s *suite) makeUnplaced(t *testing.T, namespace string) {
 	t.Helper()
-	s.kubectl(t, "delete", "mutatingwebhookconfiguration", webhook.Configuration)
+	s.Kubectl(t, "delete", "mutatingwebhookconfiguration", webhook.Configuration)
 	probe := func(ctx context.Context) (*corev1.Pod, error) {
-		return s.Client.CoreV1().Pods(namespace).Create(ctx, ownedPod("probe", 0, byParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return s.Client.CoreV1().Pods(namespace).Create(ctx, kit.OwnedPod("probe", 0, kit.ByParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	}
 	placed := func(want bool) {
-		s.eventually(t, func(ctx context.Context) error { // the apiserver has seen it
-			pod, err := probe(ctx)
+		s.eventually(t, func() error { // the apiserver has seen it
+			pod, err := probe(s.Ctx)
 			if err != nil {
 				return err
 			}
@@ -101,9 +102,9 @@ func (s *suite) makeUnplaced(t *testing.T, namespace string) {
 		})
 	}
 	placed(false)
-	set := statefulSet("unplaced", 1, byParity)
+	set := kit.StatefulSet("unplaced", 1, kit.ByParity)
 	set.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/hostname": "node-3"}
 	s.apply(t, namespace, set)
-	must(t, s.within(func(ctx context.Context) error { _, err := s.Apply(ctx); return err }))
+	kit.Must(t, s.within(func(ctx context.Context) error { _, err := s.Apply(ctx); return err }))
 	placed(true)
 }

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
 // testAudit reads in the apiserver's audit log how the pods of the chapters before were placed, and why some were not.
 func (s *suite) testAudit(t *testing.T) {
 	file, err := os.Open(s.Cluster.LogPath(cluster.Audit))
-	must(t, err)
+	kit.Must(t, err)
 	defer file.Close()
 	const prefix = serviceName + "/"
 	seen := map[string]int{}

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -39,7 +40,7 @@ func sameEverywhere(table string) string {
 // The document shows what check prints on a real cluster, where testCheck compares the same table.
 func TestDocumentShowsWhatCheckPrints(t *testing.T) {
 	content, err := os.ReadFile("../../docs/commands.md")
-	must(t, err)
+	kit.Must(t, err)
 	if text := sameEverywhere(string(content)); !strings.Contains(text, "$ sts-webhook check\n"+checkTable+"```\n") {
 		t.Errorf("docs/commands.md does not show the table of check:\n%s", checkTable)
 	}
@@ -71,7 +72,7 @@ func (s *suite) runCheck(t *testing.T, plugin string, args ...string) (notOK map
 	t.Helper()
 	stdout, _, code := s.runPlugin(t, plugin, append([]string{"check", "-o", "json"}, args...)...)
 	var lines []checked
-	must(t, json.Unmarshal([]byte(stdout), &lines))
+	kit.Must(t, json.Unmarshal([]byte(stdout), &lines))
 	notOK = map[string]checked{}
 	for _, line := range lines {
 		if line.Status != "ok" {
@@ -84,13 +85,13 @@ func (s *suite) runCheck(t *testing.T, plugin string, args ...string) (notOK map
 // testCheckProblems takes the replicas away, then the apiserver's trust and the rights, and brings everything back.
 func (s *suite) testCheckProblems(t *testing.T) {
 	plugin := s.plugin(t)
-	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
-	foreign, err := s.Client.CoreV1().ConfigMaps("default").Get(s.ctx, "kube-root-ca.crt", metav1.GetOptions{})
-	must(t, err)
+	kit.Must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
+	foreign, err := s.Client.CoreV1().ConfigMaps("default").Get(s.Ctx, "kube-root-ca.crt", metav1.GetOptions{})
+	kit.Must(t, err)
 	patch := fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":%q}]`, base64.StdEncoding.EncodeToString([]byte(foreign.Data["ca.crt"])))
-	_, err = s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.ctx, webhook.Configuration, types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
-	must(t, err)
-	s.kubectl(t, "delete", "clusterrolebinding", "sts-webhook")
+	_, err = s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.Ctx, webhook.Configuration, types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
+	kit.Must(t, err)
+	s.Kubectl(t, "delete", "clusterrolebinding", "sts-webhook")
 	notOK, code := s.runCheck(t, plugin)
 	for check, want := range map[string]checked{
 		"replicas": {"", "problem", "0 of 0 ready", "kubectl -n custom-system scale deployment/sts-webhook --replicas=2"},
@@ -108,14 +109,14 @@ func (s *suite) testCheckProblems(t *testing.T) {
 	if code != 1 || len(notOK) != 6 {
 		t.Errorf("got exit code %d, %d lines that are not ok, want 1, 6", code, len(notOK))
 	}
-	out, err := s.Apply(s.ctx) // the Role's binding, and two replicas
-	must(t, err)
+	out, err := s.Apply(s.Ctx) // the Role's binding, and two replicas
+	kit.Must(t, err)
 	t.Logf("%s", out)
 	stdout, stderr, code := s.runPlugin(t, plugin, "check", "--wait")
 	if code != 0 || strings.Contains(stdout, "problem") || !strings.Contains(stderr, "waiting: ") {
 		t.Errorf("got exit code %d, stdout %q, stderr %q, want it to wait until there is no problem", code, stdout, stderr)
 	}
-	must(t, s.within(s.WaitRollout))
+	kit.Must(t, s.within(s.WaitRollout))
 	if notOK, code := s.runCheck(t, plugin); code != 0 || len(notOK) > 0 {
 		t.Errorf("got exit code %d, %+v, want everything to be ok again", code, notOK)
 	}

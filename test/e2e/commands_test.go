@@ -14,13 +14,14 @@ import (
 	"k8s.io/client-go/rest"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
 // plugin builds the program as a kubectl plugin, and returns its directory.
 func (s *suite) plugin(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, cluster.Compile(s.ctx, ".", filepath.Join(dir, "kubectl-sts_webhook")))
+	kit.Must(t, cluster.Compile(s.Ctx, ".", filepath.Join(dir, "kubectl-sts_webhook")))
 	return dir
 }
 
@@ -32,13 +33,13 @@ func (s *suite) runPlugin(t *testing.T, plugin string, args ...string) (stdout, 
 	last := len(argv) - 1
 	argv = append(argv[:last-1:last-1], "env", "KUBECONFIG="+s.Cluster.Kubeconfig(), "PATH="+plugin+":"+os.Getenv("PATH"), argv[last-1], "sts-webhook")
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(s.ctx, argv[0], append(argv[1:], args...)...)
+	cmd := exec.CommandContext(s.Ctx, argv[0], append(argv[1:], args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		code, err = exit.ExitCode(), nil
 	}
-	must(t, err)
+	kit.Must(t, err)
 	t.Logf("kubectl sts-webhook %v: exit code %d\n%s%s", args, code, out.String(), errs.String())
 	return out.String(), errs.String(), code
 }
@@ -47,13 +48,13 @@ func (s *suite) runPlugin(t *testing.T, plugin string, args ...string) (stdout, 
 func (s *suite) asController(t *testing.T) kubernetes.Interface {
 	t.Helper()
 	minutes := int64(600)
-	token, err := s.Client.CoreV1().ServiceAccounts("kube-system").CreateToken(s.ctx, "statefulset-controller",
+	token, err := s.Client.CoreV1().ServiceAccounts("kube-system").CreateToken(s.Ctx, "statefulset-controller",
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &minutes}}, metav1.CreateOptions{})
-	must(t, err)
+	kit.Must(t, err)
 	config := rest.AnonymousClientConfig(s.Cluster.RESTConfig())
 	config.BearerToken = token.Status.Token
 	client, err := kubernetes.NewForConfig(config)
-	must(t, err)
+	kit.Must(t, err)
 	return client
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sts-mutating-webhook/test/document"
+	"sts-mutating-webhook/test/kit"
 )
 
 // shown are the sections of kubectl.golden that docs/rules.md repeats.
@@ -15,7 +16,7 @@ var shown = []string{"a mistake in an update is refused", "ordinals that move ar
 // The document shows what kubectl printed on a real cluster. Run with -update to write it.
 func TestDocumentShowsWhatKubectlPrints(t *testing.T) {
 	golden, err := os.ReadFile("testdata/kubectl.golden")
-	must(t, err)
+	kit.Must(t, err)
 	sections := map[string]string{}
 	for _, section := range strings.Split(strings.TrimPrefix(string(golden), "# "), "\n# ") {
 		title, text, _ := strings.Cut(section, "\n")
@@ -30,11 +31,11 @@ func TestDocumentShowsWhatKubectlPrints(t *testing.T) {
 	}
 	const file = "../../docs/rules.md"
 	current, err := os.ReadFile(file)
-	must(t, err)
+	kit.Must(t, err)
 	renewed := filepath.Join(t.TempDir(), "rules.md")
-	must(t, os.WriteFile(renewed, current, 0o600))
-	must(t, document.Replace(renewed, "test/e2e", "```\n"+strings.Join(parts, "\n\n")+"\n```\n"))
+	kit.Must(t, os.WriteFile(renewed, current, 0o600))
+	kit.Must(t, document.Replace(renewed, "test/e2e", "```\n"+strings.Join(parts, "\n\n")+"\n```\n"))
 	want, err := os.ReadFile(renewed)
-	must(t, err)
+	kit.Must(t, err)
 	compareGolden(t, file, string(want))
 }

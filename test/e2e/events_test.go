@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -32,22 +33,22 @@ func (s *suite) ownEvents(ctx context.Context, namespace string) ([]corev1.Event
 func (s *suite) testEvents(t *testing.T) {
 	namespace := s.namespace(t)
 	defer s.withoutChecks(t)()
-	set := statefulSet("web", 6, byParity)
+	set := kit.StatefulSet("web", 6, kit.ByParity)
 	pods := s.apply(t, namespace, set)
 	revisions := map[string]bool{pods[0].Labels["controller-revision-hash"]: true}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]string{
 		webhook.Annotation: `{"key": "name", "values": ["node2", "node1"]}`}}}}})
-	must(t, err)
-	_, err = s.Client.AppsV1().StatefulSets(namespace).Patch(s.ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
-	must(t, err)
-	s.kubectl(t, "rollout", "status", "--namespace", namespace, "statefulset/"+set.Name, "--timeout=2m")
-	updated, err := s.Client.AppsV1().StatefulSets(namespace).Get(s.ctx, set.Name, metav1.GetOptions{})
-	must(t, err)
+	kit.Must(t, err)
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Patch(s.Ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	kit.Must(t, err)
+	s.Kubectl(t, "rollout", "status", "--namespace", namespace, "statefulset/"+set.Name, "--timeout=2m")
+	updated, err := s.Client.AppsV1().StatefulSets(namespace).Get(s.Ctx, set.Name, metav1.GetOptions{})
+	kit.Must(t, err)
 	revisions[updated.Status.UpdateRevision] = true
 
 	var placed []corev1.Event
-	s.eventually(t, func(ctx context.Context) error {
-		placed, err = s.ownEvents(ctx, namespace)
+	s.eventually(t, func() error {
+		placed, err = s.ownEvents(s.Ctx, namespace)
 		if err == nil && len(placed) < len(revisions) {
 			err = fmt.Errorf("%d events, want one for each of %d revisions", len(placed), len(revisions))
 		}
@@ -61,14 +62,14 @@ func (s *suite) testEvents(t *testing.T) {
 		delete(revisions, revision)
 	}
 
-	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("broken", 1, misspelt), metav1.CreateOptions{})
-	must(t, err)
-	s.eventually(t, func(ctx context.Context) error { return s.deniedTwice(ctx, namespace) })
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("broken", 1, misspelt), metav1.CreateOptions{})
+	kit.Must(t, err)
+	s.eventually(t, func() error { return s.deniedTwice(s.Ctx, namespace) })
 	for name, lines := range map[string][]string{
 		"web":    {" Placed ", " sts-webhook ", "pods are placed by their ordinal; the first was web-"},
 		"broken": {" AnnotationInvalid ", " sts-webhook ", `field "evn" is unknown`},
 	} {
-		described := s.kubectl(t, "describe", "--namespace", namespace, "statefulset", name)
+		described := s.Kubectl(t, "describe", "--namespace", namespace, "statefulset", name)
 		for _, line := range lines {
 			if !strings.Contains(described, line) {
 				t.Errorf("kubectl describe of %s does not show %q", name, line)

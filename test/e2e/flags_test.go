@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -23,22 +24,22 @@ import (
 func (s *suite) testFlags(t *testing.T) {
 	robot, address := s.robot(t)
 	s.dingtalk(t, address)
-	must(t, s.within(func(ctx context.Context) error {
+	kit.Must(t, s.within(func(ctx context.Context) error {
 		return s.Configure(ctx, "--existing-selector=replace", "--dingtalk-allow-http", "--dingtalk-message-type=text",
 			"--alert-language=en", "--alert-on=placed,denied", "--alert-window=10m", "--alert-rate=20")
 	}))
 	// Until then the old replicas go on serving, with the old flags.
-	must(t, s.within(s.WaitDrained))
+	kit.Must(t, s.within(s.WaitDrained))
 	namespace := s.namespace(t)
 	t.Run("replace drops the node selector that a pod has", func(t *testing.T) {
-		set := statefulSet("replaced", 6, byParity)
+		set := kit.StatefulSet("replaced", 6, kit.ByParity)
 		set.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "linux"}
 		expectPlaced(t, s.apply(t, namespace, set), "replaced", nil)
 	})
 	t.Run("a dry run is answered as a real one, stored nowhere and not reported", func(t *testing.T) { s.testDryRun(t, namespace) })
 	t.Run("the last digest tells what really happened", func(t *testing.T) {
-		must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx) }))
-		must(t, s.within(s.WaitDrained))
+		kit.Must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx) }))
+		kit.Must(t, s.within(s.WaitDrained))
 		var told strings.Builder
 		for _, message := range robot.Messages() {
 			told.WriteString(message.Text)
@@ -59,15 +60,15 @@ func (s *suite) testDryRun(t *testing.T, namespace string) {
 	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	waiting, placed := s.waitingAlerts(t), s.admitted(t, "placed")
 	for ordinal := range 10 { // so many that both replicas have their share
-		pod, err := pods.Create(s.ctx, ownedPod("dry", ordinal, byParity), dryRun)
-		must(t, err)
+		pod, err := pods.Create(s.Ctx, kit.OwnedPod("dry", ordinal, kit.ByParity), dryRun)
+		kit.Must(t, err)
 		if want := []string{"node1", "node2"}[ordinal%2]; len(pod.Spec.NodeSelector) != 1 || pod.Spec.NodeSelector["name"] != want {
 			t.Errorf("nodeSelector of %s: got %v, want name=%s", pod.Name, pod.Spec.NodeSelector, want)
 		}
-		if _, err := pods.Get(s.ctx, pod.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		if _, err := pods.Get(s.Ctx, pod.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("get %s after the dry run: got %v, want not found", pod.Name, err)
 		}
-		if _, err := pods.Create(s.ctx, ownedPod("dry-refused", ordinal, "{}"), dryRun); !apierrors.IsInvalid(err) {
+		if _, err := pods.Create(s.Ctx, kit.OwnedPod("dry-refused", ordinal, "{}"), dryRun); !apierrors.IsInvalid(err) {
 			t.Errorf("dry run of a mistake: got %v, want Invalid", err)
 		}
 	}
@@ -78,10 +79,10 @@ func (s *suite) testDryRun(t *testing.T, namespace string) {
 		t.Errorf("%v alerts of dry runs wait to be sent, want 0", n)
 	}
 	// The count does see what is real.
-	s.apply(t, namespace, statefulSet("wet", 1, byParity))
+	s.apply(t, namespace, kit.StatefulSet("wet", 1, kit.ByParity))
 	defer s.withoutChecks(t)()
-	set, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("refused", 1, "{}"), metav1.CreateOptions{})
-	must(t, err)
+	set, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("refused", 1, "{}"), metav1.CreateOptions{})
+	kit.Must(t, err)
 	s.failure(t, set)
 	if n := s.waitingAlerts(t) - waiting; n < 2 {
 		t.Errorf("%v alerts of real pods wait to be sent, want at least 2", n)
@@ -91,8 +92,8 @@ func (s *suite) testDryRun(t *testing.T, namespace string) {
 // waitingAlerts is how many lines of the next digests the replicas hold.
 func (s *suite) waitingAlerts(t *testing.T) float64 {
 	t.Helper()
-	n, err := s.Sum(s.ctx, "sts_webhook_alert_queue_length", nil)
-	must(t, err)
+	n, err := s.Sum(s.Ctx, "sts_webhook_alert_queue_length", nil)
+	kit.Must(t, err)
 	return n
 }
 
@@ -105,7 +106,7 @@ const (
 func (s *suite) robot(t *testing.T) (*dingtalktest.Robot, net.Addr) {
 	t.Helper()
 	listener, err := s.Cluster.Listen("node-1", "tcp", s.Cluster.NodeIP("node-1")+":0")
-	must(t, err)
+	kit.Must(t, err)
 	robot := dingtalktest.New(dingtalktest.Options{Token: robotToken, Secret: robotSecret})
 	server := &http.Server{Handler: robot, ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 1)
@@ -130,7 +131,7 @@ func (s *suite) dingtalk(t *testing.T, address net.Addr) {
 			"secret": robotSecret,
 		},
 	}
-	_, err := secrets.Create(s.ctx, secret, metav1.CreateOptions{})
-	must(t, err)
-	t.Cleanup(func() { must(t, secrets.Delete(context.WithoutCancel(s.ctx), secret.Name, metav1.DeleteOptions{})) })
+	_, err := secrets.Create(s.Ctx, secret, metav1.CreateOptions{})
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, secrets.Delete(context.WithoutCancel(s.Ctx), secret.Name, metav1.DeleteOptions{})) })
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +9,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // formLabels are the labels by which the rules of the forms choose, beside name.
@@ -46,11 +47,11 @@ var forms = []form{
 // testForms runs pods of each form of rule, and looks on which node each runs.
 func (s *suite) testForms(t *testing.T) {
 	for node, labels := range formLabels {
-		s.kubectl(t, append([]string{"label", "node", node}, labels...)...)
+		s.Kubectl(t, append([]string{"label", "node", node}, labels...)...)
 	}
 	defer func() {
 		for node := range formLabels {
-			s.kubectl(t, "label", "node", node, "zone-", "room-", "gen-", "host-")
+			s.Kubectl(t, "label", "node", node, "zone-", "room-", "gen-", "host-")
 		}
 	}()
 	namespace := s.namespace(t)
@@ -70,7 +71,7 @@ func (s *suite) testForms(t *testing.T) {
 }
 
 func (s *suite) testForm(t *testing.T, namespace string, f form) {
-	set := statefulSet(f.name, int32(len(f.want)), f.rule)
+	set := kit.StatefulSet(f.name, int32(len(f.want)), f.rule)
 	set.Spec.Ordinals = &appsv1.StatefulSetOrdinals{Start: f.start}
 	got := nodesOf(s.apply(t, namespace, set))
 	want := map[string]string{}
@@ -96,14 +97,14 @@ func nodesOf(pods []corev1.Pod) map[string]string {
 
 // testTaint has the last of three pods on a node with a taint, which one that does not tolerate it cannot reach.
 func (s *suite) testTaint(t *testing.T, namespace string) {
-	s.kubectl(t, "taint", "node", "node-3", taint)
-	defer s.kubectl(t, "taint", "node", "node-3", taint+"-")
+	s.Kubectl(t, "taint", "node", "node-3", taint)
+	defer s.Kubectl(t, "taint", "node", "node-3", taint+"-")
 	s.testForm(t, namespace, form{name: "value", rule: `{"key": "host", "value": "deb-$(ordinal)", "start": 1, "tolerate": "NoSchedule"}`,
 		want: []string{"node-1", "node-2", "node-3"}})
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("intolerant", 3, `{"key": "host", "value": "deb-$(ordinal)", "start": 1}`), metav1.CreateOptions{})
-	must(t, err)
-	s.eventually(t, func(ctx context.Context) error {
-		pod, err := s.Client.CoreV1().Pods(namespace).Get(ctx, "intolerant-2", metav1.GetOptions{})
+	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("intolerant", 3, `{"key": "host", "value": "deb-$(ordinal)", "start": 1}`), metav1.CreateOptions{})
+	kit.Must(t, err)
+	s.eventually(t, func() error {
+		pod, err := s.Client.CoreV1().Pods(namespace).Get(s.Ctx, "intolerant-2", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -119,26 +120,26 @@ func (s *suite) testTaint(t *testing.T, namespace string) {
 // testPartition swaps the nodes of two pods behind a partition, replaces the pod below it, and takes the change back.
 func (s *suite) testPartition(t *testing.T, namespace string) {
 	partition := int32(1)
-	set := statefulSet("partitioned", 2, byParity)
+	set := kit.StatefulSet("partitioned", 2, kit.ByParity)
 	set.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{
 		Type: appsv1.RollingUpdateStatefulSetStrategyType, RollingUpdate: &appsv1.RollingUpdateStatefulSetStrategy{Partition: &partition},
 	}
 	before := uids(s.apply(t, namespace, set))
 	old := map[string]string{"partitioned-0": "node-1", "partitioned-1": "node-2"}
 	s.expectNodes(t, namespace, old, nil)
-	must(t, s.changeRule(namespace, set.Name, swapped))
-	must(t, s.Client.CoreV1().Pods(namespace).Delete(s.ctx, "partitioned-0", metav1.DeleteOptions{}))
+	kit.Must(t, s.changeRule(namespace, set.Name, swapped))
+	kit.Must(t, s.Client.CoreV1().Pods(namespace).Delete(s.Ctx, "partitioned-0", metav1.DeleteOptions{}))
 	updated := map[string]string{"partitioned-0": "node-1", "partitioned-1": "node-1"}
 	s.expectNodes(t, namespace, updated, slices.Collect(maps.Values(before)))
-	s.kubectl(t, "rollout", "undo", "statefulset/partitioned", "--namespace", namespace)
+	s.Kubectl(t, "rollout", "undo", "statefulset/partitioned", "--namespace", namespace)
 	s.expectNodes(t, namespace, old, nil)
 }
 
 // expectNodes waits until these pods of StatefulSet partitioned run on these nodes, and those with the uids are gone.
 func (s *suite) expectNodes(t *testing.T, namespace string, want map[string]string, gone []string) {
 	t.Helper()
-	s.eventually(t, func(ctx context.Context) error {
-		list, err := s.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "set=partitioned"})
+	s.eventually(t, func() error {
+		list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: "set=partitioned"})
 		if err != nil {
 			return err
 		}

@@ -15,13 +15,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
 // testHardening asks the kernel, not the manifest.
 func (s *suite) testHardening(t *testing.T) {
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	for _, pod := range replicas {
 		proc := processOf(t, pod)
 		expectStatus(t, pod.Name, proc)
@@ -38,7 +39,7 @@ func (s *suite) testHardening(t *testing.T) {
 func processOf(t *testing.T, pod corev1.Pod) string {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
-	must(t, err)
+	kit.Must(t, err)
 	for _, dir := range dirs {
 		// Processes may end while they are looked at.
 		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -55,7 +56,7 @@ func processOf(t *testing.T, pod corev1.Pod) string {
 func expectStatus(t *testing.T, name, proc string) {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(proc, "status"))
-	must(t, err)
+	kit.Must(t, err)
 	status := map[string]string{}
 	for _, line := range strings.Split(string(content), "\n") {
 		key, value, _ := strings.Cut(line, ":")
@@ -78,7 +79,7 @@ func expectStatus(t *testing.T, name, proc string) {
 func rootMount(t *testing.T, proc string) []string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(proc, "mountinfo"))
-	must(t, err)
+	kit.Must(t, err)
 	for _, line := range strings.Split(string(content), "\n") {
 		if fields := strings.Fields(line); len(fields) > 5 && fields[4] == "/" {
 			return strings.Split(fields[5], ",")
@@ -97,7 +98,7 @@ func (s *suite) searchFiles(t *testing.T, name, proc string) {
 	t.Helper()
 	root := proc + "/root/"
 	image, err := device(root)
-	must(t, err)
+	kit.Must(t, err)
 	keys := s.keyLines(t)
 	var ofImage []string
 	files := 0
@@ -126,7 +127,7 @@ func (s *suite) searchFiles(t *testing.T, name, proc string) {
 		}
 		return nil
 	})
-	must(t, err)
+	kit.Must(t, err)
 	if want := []string{"/etc/ssl/certs/ca-certificates.crt", "/sts-webhook"}; !slices.Equal(ofImage, want) {
 		t.Errorf("%s: files of the image: got %v, want %v", name, ofImage, want)
 	}
@@ -134,7 +135,7 @@ func (s *suite) searchFiles(t *testing.T, name, proc string) {
 		t.Errorf("%s: only %d files searched, its mounts are not among them", name, files)
 	}
 	environment, err := os.ReadFile(proc + "/environ")
-	must(t, err)
+	kit.Must(t, err)
 	if len(environment) == 0 || containsAny(environment, keys) {
 		t.Errorf("%s: the environment is empty or holds a private key", name)
 	}
@@ -182,11 +183,11 @@ func device(path string) (uint64, error) {
 func (s *suite) expectNoShell(t *testing.T, pod corev1.Pod) {
 	t.Helper()
 	exec := []string{"exec", "--namespace", webhook.Namespace, pod.Name, "--"}
-	if out := s.kubectl(t, append(exec, "/sts-webhook", "help")...); !strings.Contains(out, "Usage:") {
+	if out := s.Kubectl(t, append(exec, "/sts-webhook", "help")...); !strings.Contains(out, "Usage:") {
 		t.Errorf("%s: exec of /sts-webhook help: got %q", pod.Name, out)
 	}
 	for _, shell := range []string{"sh", "/bin/sh", "/bin/bash", "/busybox/sh"} {
-		if out, err := s.Cluster.Kubectl(s.ctx, append(exec, shell, "-c", "true")...); err == nil || !strings.Contains(out, "no such file") && !strings.Contains(out, "not found") {
+		if out, err := s.Cluster.Kubectl(s.Ctx, append(exec, shell, "-c", "true")...); err == nil || !strings.Contains(out, "no such file") && !strings.Contains(out, "not found") {
 			t.Errorf("%s: exec of %s: got %q, %v; want that there is none", pod.Name, shell, out, err)
 		}
 	}

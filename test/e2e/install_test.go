@@ -18,6 +18,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -28,10 +29,10 @@ const serviceName = "sts-webhook.custom-system.svc"
 var secretKeys = []string{"ca.crt", "ca.key", "tls.crt", "tls.key"}
 
 func (s *suite) testInstall(t *testing.T) {
-	if _, err := s.Client.CoreV1().Namespaces().Get(s.ctx, webhook.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := s.Client.CoreV1().Namespaces().Get(s.Ctx, webhook.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Fatalf("the cluster is not empty: get namespace %s: %v", webhook.Namespace, err)
 	}
-	must(t, s.within(func(ctx context.Context) error {
+	kit.Must(t, s.within(func(ctx context.Context) error {
 		took, err := s.Install(ctx)
 		t.Logf("kubectl apply to both replicas Ready: %.1f s (target: 6 s)", took.Seconds())
 		return err
@@ -48,8 +49,8 @@ func (s *suite) testReplicas(t *testing.T) {
 // expectTrustedReplicas shakes hands with each replica as the apiserver does.
 func (s *suite) expectTrustedReplicas(t *testing.T) []corev1.Pod {
 	t.Helper()
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	if len(replicas) != 2 {
 		t.Errorf("%d replicas, want 2", len(replicas))
 	}
@@ -58,10 +59,10 @@ func (s *suite) expectTrustedReplicas(t *testing.T) []corev1.Pod {
 		t.Error("the caBundle holds no certificate")
 	}
 	for _, pod := range replicas {
-		conn, err := s.Cluster.Dialer("node-1")(s.ctx, "tcp", pod.Status.PodIP+":8443")
-		must(t, err)
+		conn, err := s.Cluster.Dialer("node-1")(s.Ctx, "tcp", pod.Status.PodIP+":8443")
+		kit.Must(t, err)
 		client := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: serviceName, MinVersion: tls.VersionTLS13})
-		if err := client.HandshakeContext(s.ctx); err != nil {
+		if err := client.HandshakeContext(s.Ctx); err != nil {
 			t.Errorf("handshake with %s: %v", pod.Name, err)
 		}
 		conn.Close()
@@ -71,16 +72,16 @@ func (s *suite) expectTrustedReplicas(t *testing.T) []corev1.Pod {
 
 func (s *suite) secret(t *testing.T) *corev1.Secret {
 	t.Helper()
-	secret, err := s.Client.CoreV1().Secrets(webhook.Namespace).Get(s.ctx, webhook.Secret, metav1.GetOptions{})
-	must(t, err)
+	secret, err := s.Client.CoreV1().Secrets(webhook.Namespace).Get(s.Ctx, webhook.Secret, metav1.GetOptions{})
+	kit.Must(t, err)
 	return secret
 }
 
 // checks is the configuration that sends us StatefulSets.
 func (s *suite) checks(t *testing.T) *admissionv1.ValidatingWebhookConfiguration {
 	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
-	must(t, err)
+	configuration, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
+	kit.Must(t, err)
 	if len(configuration.Webhooks) != 1 {
 		t.Fatalf("%d webhooks in %s, want 1", len(configuration.Webhooks), webhook.ValidatingConfiguration)
 	}
@@ -89,8 +90,8 @@ func (s *suite) checks(t *testing.T) *admissionv1.ValidatingWebhookConfiguration
 
 func (s *suite) caBundle(t *testing.T) []byte {
 	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
-	must(t, err)
+	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
+	kit.Must(t, err)
 	if len(configuration.Webhooks) != 2 || configuration.Webhooks[0].Name != serviceName || configuration.Webhooks[1].Name != "gated."+serviceName {
 		t.Fatalf("webhooks of the configuration: got %v, want %s and that for gated pods", configuration.Webhooks, serviceName)
 	}
@@ -119,12 +120,12 @@ func (s *suite) testSecret(t *testing.T) {
 		t.Errorf("caBundle: want one certificate, got %q", bundle)
 	}
 	ca, err := tls.X509KeyPair(data["ca.crt"], data["ca.key"])
-	must(t, err)
+	kit.Must(t, err)
 	if !ca.Leaf.IsCA {
 		t.Error("ca.crt is no CA")
 	}
 	serving, err := tls.X509KeyPair(data["tls.crt"], data["tls.key"])
-	must(t, err)
+	kit.Must(t, err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(bundle)
 	_, err = serving.Leaf.Verify(x509.VerifyOptions{
@@ -142,14 +143,14 @@ func (s *suite) testSecret(t *testing.T) {
 // every write, so also with one that was undone at once.
 func (s *suite) installed(t *testing.T) string {
 	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
-	must(t, err)
-	deployment, err := s.Client.AppsV1().Deployments(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{})
-	must(t, err)
-	budget, err := s.Client.PolicyV1().PodDisruptionBudgets(webhook.Namespace).Get(s.ctx, webhook.Deployment, metav1.GetOptions{})
-	must(t, err)
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
+	kit.Must(t, err)
+	deployment, err := s.Client.AppsV1().Deployments(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
+	kit.Must(t, err)
+	budget, err := s.Client.PolicyV1().PodDisruptionBudgets(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
+	kit.Must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	secret := s.secret(t)
 	out := fmt.Sprintf("Secret: version %s, keys %d\nconfigurations: versions %s and %s, caBundle %x\ngenerations: Deployment %d, PodDisruptionBudget %d\n",
 		secret.ResourceVersion, len(secret.Data), configuration.ResourceVersion, s.checks(t).ResourceVersion, s.caBundle(t),
@@ -165,8 +166,8 @@ func (s *suite) installed(t *testing.T) string {
 func (s *suite) testReapply(t *testing.T) {
 	before, data := s.installed(t), s.secret(t).Data
 	for range 5 {
-		out, err := s.Apply(s.ctx)
-		must(t, err)
+		out, err := s.Apply(s.Ctx)
+		kit.Must(t, err)
 		for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
 			// Of a PodDisruptionBudget kubectl always says "configured": its selector
 			// is replaced as a whole by every patch. The generation shows the truth.
@@ -186,8 +187,8 @@ func (s *suite) testReapply(t *testing.T) {
 func (s *suite) testReinstall(t *testing.T) {
 	previous, namespace := s.secret(t).Data["ca.crt"], s.namespace(t)
 	for range 3 {
-		must(t, s.within(s.Uninstall))
-		must(t, s.within(func(ctx context.Context) error { return s.installMeasured(ctx, t, namespace) }))
+		kit.Must(t, s.within(s.Uninstall))
+		kit.Must(t, s.within(func(ctx context.Context) error { return s.installMeasured(ctx, t, namespace) }))
 		s.expectTrustedReplicas(t)
 		s.expectQuietLogs(t)
 		ca := s.secret(t).Data["ca.crt"]
@@ -200,9 +201,9 @@ func (s *suite) testReinstall(t *testing.T) {
 
 // testMissingSecret applies all manifests but the Secret's.
 func (s *suite) testMissingSecret(t *testing.T) {
-	must(t, s.within(s.Uninstall))
+	kit.Must(t, s.within(s.Uninstall))
 	files, err := filepath.Glob(s.Path("manifests/*.yaml"))
-	must(t, err)
+	kit.Must(t, err)
 	args := []string{"apply"}
 	for _, file := range files {
 		if filepath.Base(file) != "20-secret.yaml" {
@@ -212,10 +213,10 @@ func (s *suite) testMissingSecret(t *testing.T) {
 	if len(args) != 2*len(files)-1 {
 		t.Fatalf("20-secret.yaml is not among %v", files)
 	}
-	if out := s.kubectl(t, args...); strings.Contains(out, "secret/") {
+	if out := s.Kubectl(t, args...); strings.Contains(out, "secret/") {
 		t.Fatalf("a Secret was applied: %s", out)
 	}
-	must(t, s.within(s.WaitRollout))
+	kit.Must(t, s.within(s.WaitRollout))
 	s.expectTrustedReplicas(t)
 	s.testSecret(t)
 	s.expectQuietLogs(t)

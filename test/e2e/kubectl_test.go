@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -43,73 +44,73 @@ func (s *suite) testKubectl(t *testing.T) {
 
 func (s *suite) makeShop(t *testing.T) {
 	t.Helper()
-	_, err := s.Client.CoreV1().Namespaces().Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shop}}, metav1.CreateOptions{})
-	must(t, err)
+	_, err := s.Client.CoreV1().Namespaces().Create(s.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shop}}, metav1.CreateOptions{})
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		must(t, s.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(s.ctx), shop, metav1.DeleteOptions{}))
+		kit.Must(t, s.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(s.Ctx), shop, metav1.DeleteOptions{}))
 	})
-	_, err = s.Client.CoreV1().ResourceQuotas(shop).Create(s.ctx, &corev1.ResourceQuota{
+	_, err = s.Client.CoreV1().ResourceQuotas(shop).Create(s.Ctx, &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Name: "no-pods"},
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}},
 	}, metav1.CreateOptions{})
-	must(t, err)
+	kit.Must(t, err)
 }
 
 func (k *session) refusals(t *testing.T) {
 	k.section("a mistake in a new StatefulSet is refused")
-	k.apply(t, statefulSet("web", 3, misspelt))
+	k.apply(t, kit.StatefulSet("web", 3, misspelt))
 	k.section("a label without the annotation is refused")
-	bare := statefulSet("bare", 1, "")
+	bare := kit.StatefulSet("bare", 1, "")
 	delete(bare.Spec.Template.Annotations, webhook.Annotation)
 	k.apply(t, bare)
 	k.section("an ordinal in use without a value is refused")
-	k.apply(t, statefulSet("web", 3, onlyFirst))
+	k.apply(t, kit.StatefulSet("web", 3, onlyFirst))
 	k.section("a right one passes in silence")
-	k.apply(t, statefulSet("web", 3, byParity))
+	k.apply(t, kit.StatefulSet("web", 3, kit.ByParity))
 	k.section("a mistake in an update is refused")
-	k.apply(t, statefulSet("web", 3, misspelt))
+	k.apply(t, kit.StatefulSet("web", 3, misspelt))
 }
 
 func (k *session) warnings(t *testing.T) {
 	k.section("ordinals that move are named")
-	k.apply(t, statefulSet("web", 3, swapped))
+	k.apply(t, kit.StatefulSet("web", 3, swapped))
 	k.section("an annotation without the label is of no effect")
-	unlabelled := statefulSet("unlabelled", 1, byParity)
+	unlabelled := kit.StatefulSet("unlabelled", 1, kit.ByParity)
 	delete(unlabelled.Spec.Template.Labels, webhook.Label)
 	k.apply(t, unlabelled)
 	k.section("the template's own selector is overwritten")
-	own := statefulSet("own", 1, byParity)
+	own := kit.StatefulSet("own", 1, kit.ByParity)
 	own.Spec.Template.Spec.NodeSelector = map[string]string{"name": "node3"}
 	k.apply(t, own)
 	k.section("no node carries the label")
-	k.apply(t, statefulSet("nowhere", 4, withoutNode))
+	k.apply(t, kit.StatefulSet("nowhere", 4, withoutNode))
 	k.section("a claim beside a mere preference")
 	k.apply(t, claiming("cache", preferred))
 	k.section("a volume is bound elsewhere")
-	k.apply(t, claiming("db", byParity))
+	k.apply(t, claiming("db", kit.ByParity))
 }
 
 // brokenAlready has a StatefulSet with a mistake that was stored while nobody checked it.
 func (k *session) brokenAlready(t *testing.T) {
 	restore := k.withoutChecks(t)
-	k.suite.kubectl(t, "apply", "-f", k.dir+"/"+k.file(t, statefulSet("old", 1, misspelt)))
+	k.suite.Kubectl(t, "apply", "-f", k.dir+"/"+k.file(t, kit.StatefulSet("old", 1, misspelt)))
 	restore()
 	k.section("one that is broken already can be scaled, and changed elsewhere")
 	k.kubectl(t, "scale", "statefulset", "old", "--replicas=2", "-n", shop)
 	k.kubectl(t, "annotate", "statefulset", "old", "-n", shop, "owner=shop")
 	k.section("also by another number in its file, of which kubectl warns")
-	k.apply(t, statefulSet("old", 3, misspelt))
+	k.apply(t, kit.StatefulSet("old", 3, misspelt))
 	k.section("its template cannot change and stay broken")
 	k.kubectl(t, "set", "image", "statefulset/old", "pause=pause:2", "-n", shop)
 	k.section("it can be repaired")
-	k.apply(t, statefulSet("old", 3, byParity))
+	k.apply(t, kit.StatefulSet("old", 3, kit.ByParity))
 	k.section("it can be deleted")
 	k.kubectl(t, "delete", "statefulset", "old", "-n", shop)
 }
 
 // claiming is a StatefulSet of two pods, each with a claim.
 func claiming(name, annotation string) *appsv1.StatefulSet {
-	set := statefulSet(name, 2, annotation)
+	set := kit.StatefulSet(name, 2, annotation)
 	claim := dataClaim()
 	claim.Name = "data"
 	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{claim}
@@ -128,9 +129,9 @@ func dataClaim() corev1.PersistentVolumeClaim {
 // even ordinals. It returns when the webhook has seen it. A later chapter takes the flag away, and the cluster's end the rights.
 func (s *suite) checkVolumes(t *testing.T) {
 	t.Helper()
-	s.kubectl(t, "apply", "-f", s.Path(volumesManifest))
-	must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx, "--check-volumes") }))
-	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 2) }))
+	s.Kubectl(t, "apply", "-f", s.Path(volumesManifest))
+	kit.Must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx, "--check-volumes") }))
+	kit.Must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 2) }))
 	volume := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: pinnedVolume},
 		Spec: corev1.PersistentVolumeSpec{
@@ -142,18 +143,18 @@ func (s *suite) checkVolumes(t *testing.T) {
 			}}}},
 		},
 	}
-	_, err := s.Client.CoreV1().PersistentVolumes().Create(s.ctx, volume, metav1.CreateOptions{})
-	must(t, err)
+	_, err := s.Client.CoreV1().PersistentVolumes().Create(s.Ctx, volume, metav1.CreateOptions{})
+	kit.Must(t, err)
 	t.Cleanup(func() {
-		must(t, s.Client.CoreV1().PersistentVolumes().Delete(context.WithoutCancel(s.ctx), pinnedVolume, metav1.DeleteOptions{}))
+		kit.Must(t, s.Client.CoreV1().PersistentVolumes().Delete(context.WithoutCancel(s.Ctx), pinnedVolume, metav1.DeleteOptions{}))
 	})
 	bound := dataClaim()
 	bound.Name, bound.Spec.VolumeName = "data-db-1", pinnedVolume
-	_, err = s.Client.CoreV1().PersistentVolumeClaims(shop).Create(s.ctx, &bound, metav1.CreateOptions{})
-	must(t, err)
-	s.eventually(t, func(ctx context.Context) error {
+	_, err = s.Client.CoreV1().PersistentVolumeClaims(shop).Create(s.Ctx, &bound, metav1.CreateOptions{})
+	kit.Must(t, err)
+	s.eventually(t, func() error {
 		k := s.session(t)
-		k.kubectl(t, "apply", "--dry-run=server", "-f", k.file(t, claiming("db", byParity)))
+		k.kubectl(t, "apply", "--dry-run=server", "-f", k.file(t, claiming("db", kit.ByParity)))
 		if printed := k.text.String(); !strings.Contains(printed, pinnedVolume) {
 			return fmt.Errorf("kubectl prints %q, want a warning of %s", printed, pinnedVolume)
 		}

@@ -12,6 +12,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 const (
@@ -29,7 +31,7 @@ const (
 // refused.
 func (s *suite) createMistake(ctx context.Context, namespace string) (took time.Duration, refused bool, err error) {
 	begin := time.Now()
-	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(ctx, statefulSet("mistake", 1, misspelt), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(ctx, kit.StatefulSet("mistake", 1, misspelt), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	took = time.Since(begin)
 	if apierrors.IsInvalid(err) {
 		return took, true, nil
@@ -81,10 +83,10 @@ func (s *suite) installMeasured(ctx context.Context, t *testing.T, namespace str
 // replica is left.
 func (s *suite) testOutage(t *testing.T, namespace string) {
 	s.testUnanswered(t, namespace)
-	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
+	kit.Must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
 	var slowest time.Duration
 	for range 20 {
-		took, refused, err := s.createMistake(s.ctx, namespace)
+		took, refused, err := s.createMistake(s.Ctx, namespace)
 		if err != nil || refused {
 			t.Errorf("without a replica: refused %t, error %v; want that it is stored unchecked", refused, err)
 		}
@@ -94,25 +96,25 @@ func (s *suite) testOutage(t *testing.T, namespace string) {
 	if slowest > noReplicaLimit {
 		t.Errorf("the slowest creation took %v without a replica, want at most %v", slowest, noReplicaLimit)
 	}
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, statefulSet("outage", 0, misspelt), metav1.CreateOptions{})
-	must(t, err)
+	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("outage", 0, misspelt), metav1.CreateOptions{})
+	kit.Must(t, err)
 }
 
 // testUnanswered stops the processes of all replicas for as long as one creation takes.
 func (s *suite) testUnanswered(t *testing.T, namespace string) {
-	must(t, s.within(s.WaitDrained)) // one that drains answers on connections that it has
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	kit.Must(t, s.within(s.WaitDrained)) // one that drains answers on connections that it has
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	resume := sync.OnceFunc(func() {
 		for _, pod := range replicas {
-			must(t, sendSignal(processOf(t, pod), syscall.SIGCONT))
+			kit.Must(t, sendSignal(processOf(t, pod), syscall.SIGCONT))
 		}
 	})
 	defer resume()
 	for _, pod := range replicas {
-		must(t, sendSignal(processOf(t, pod), syscall.SIGSTOP))
+		kit.Must(t, sendSignal(processOf(t, pod), syscall.SIGSTOP))
 	}
-	took, refused, err := s.createMistake(s.ctx, namespace)
+	took, refused, err := s.createMistake(s.Ctx, namespace)
 	resume()
 	t.Logf("with replicas that do not answer a StatefulSet was let through unchecked after %.2f s", took.Seconds())
 	if err != nil || refused || took > unansweredLimit {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -39,7 +39,7 @@ func expectPlaced(t *testing.T, pods []corev1.Pod, set string, also map[string]s
 
 func (s *suite) testPlacement(t *testing.T) {
 	before := s.admitted(t, "placed")
-	pods := s.apply(t, s.namespace(t), statefulSet("web", 6, byParity))
+	pods := s.apply(t, s.namespace(t), kit.StatefulSet("web", 6, kit.ByParity))
 	expectPlaced(t, pods, "web", nil)
 	if placed := s.admitted(t, "placed") - before; placed < 6 {
 		t.Errorf("the replicas counted %v placed pods, want at least 6", placed)
@@ -48,10 +48,10 @@ func (s *suite) testPlacement(t *testing.T) {
 
 func (s *suite) testMerge(t *testing.T) {
 	namespace := s.namespace(t)
-	other := statefulSet("keeps-others", 6, byParity)
+	other := kit.StatefulSet("keeps-others", 6, kit.ByParity)
 	other.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "linux"}
 	expectPlaced(t, s.apply(t, namespace, other), "keeps-others", map[string]string{"kubernetes.io/os": "linux"})
-	same := statefulSet("same-key", 6, byParity)
+	same := kit.StatefulSet("same-key", 6, kit.ByParity)
 	same.Spec.Template.Spec.NodeSelector = map[string]string{"name": "nowhere"}
 	expectPlaced(t, s.apply(t, namespace, same), "same-key", nil)
 }
@@ -60,17 +60,17 @@ func (s *suite) testDenial(t *testing.T) {
 	defer s.withoutChecks(t)()
 	namespace := s.namespace(t)
 	broken := map[string]*appsv1.StatefulSet{
-		`field "evn" is unknown`:   statefulSet("typo", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`),
-		`it is not valid JSON`:     statefulSet("no-json", 1, `key=name`),
-		`no annotation`:            statefulSet("no-annotation", 1, ""),
-		`"node 1"`:                 statefulSet("no-label-value", 1, `{"key": "name", "even": "node 1", "odd": "node2"}`),
-		`field "odd" is missing`:   statefulSet("no-odd", 1, `{"key": "name", "even": "node1"}`),
-		`field "key" occurs twice`: statefulSet("twice", 1, `{"key": "name", "key": "name", "even": "node1", "odd": "node2"}`),
+		`field "evn" is unknown`:   kit.StatefulSet("typo", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`),
+		`it is not valid JSON`:     kit.StatefulSet("no-json", 1, `key=name`),
+		`no annotation`:            kit.StatefulSet("no-annotation", 1, ""),
+		`"node 1"`:                 kit.StatefulSet("no-label-value", 1, `{"key": "name", "even": "node 1", "odd": "node2"}`),
+		`field "odd" is missing`:   kit.StatefulSet("no-odd", 1, `{"key": "name", "even": "node1"}`),
+		`field "key" occurs twice`: kit.StatefulSet("twice", 1, `{"key": "name", "key": "name", "even": "node1", "odd": "node2"}`),
 	}
 	delete(broken[`no annotation`].Spec.Template.Annotations, webhook.Annotation)
 	for says, set := range broken {
-		made, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.ctx, set, metav1.CreateOptions{})
-		must(t, err)
+		made, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, set, metav1.CreateOptions{})
+		kit.Must(t, err)
 		message := s.failure(t, made)
 		t.Logf("%s: %s", set.Name, message)
 		for _, part := range []string{
@@ -82,8 +82,8 @@ func (s *suite) testDenial(t *testing.T) {
 			}
 		}
 	}
-	pods, err := s.Client.CoreV1().Pods(namespace).List(s.ctx, metav1.ListOptions{})
-	must(t, err)
+	pods, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{})
+	kit.Must(t, err)
 	if len(pods.Items) != 0 {
 		t.Errorf("%d refused pods exist", len(pods.Items))
 	}
@@ -93,8 +93,8 @@ func (s *suite) testDenial(t *testing.T) {
 func (s *suite) failure(t *testing.T, set *appsv1.StatefulSet) string {
 	t.Helper()
 	var message string
-	s.eventually(t, func(ctx context.Context) error {
-		list, err := s.Client.CoreV1().Events(set.Namespace).List(ctx, metav1.ListOptions{
+	s.eventually(t, func() error {
+		list, err := s.Client.CoreV1().Events(set.Namespace).List(s.Ctx, metav1.ListOptions{
 			FieldSelector: "type=Warning,reason=FailedCreate,involvedObject.kind=StatefulSet,involvedObject.uid=" + string(set.UID),
 		})
 		if err != nil {
@@ -110,9 +110,9 @@ func (s *suite) failure(t *testing.T, set *appsv1.StatefulSet) string {
 }
 
 func (s *suite) testOrphan(t *testing.T) {
-	pod := ownedPod("web", 0, byParity)
+	pod := kit.OwnedPod("web", 0, kit.ByParity)
 	pod.OwnerReferences = nil
-	_, err := s.Client.CoreV1().Pods(s.namespace(t)).Create(s.ctx, pod, metav1.CreateOptions{})
+	_, err := s.Client.CoreV1().Pods(s.namespace(t)).Create(s.Ctx, pod, metav1.CreateOptions{})
 	status, ok := err.(apierrors.APIStatus)
 	if !ok {
 		t.Fatalf("create: got %v, want a refusal", err)
@@ -133,7 +133,7 @@ func (s *suite) testUnlabelled(t *testing.T) {
 	namespace := s.namespace(t)
 	before := s.admitted(t, "")
 	for name, label := range map[string]string{"no-label": "", "label-false": "false"} {
-		set := statefulSet(name, 3, byParity)
+		set := kit.StatefulSet(name, 3, kit.ByParity)
 		if label == "" {
 			delete(set.Spec.Template.Labels, webhook.Label)
 		} else {
@@ -149,7 +149,7 @@ func (s *suite) testUnlabelled(t *testing.T) {
 		t.Errorf("the replicas were sent %v requests, want 0", sent)
 	}
 	// The count does see what is sent.
-	s.apply(t, namespace, statefulSet("opted-in", 1, byParity))
+	s.apply(t, namespace, kit.StatefulSet("opted-in", 1, kit.ByParity))
 	if sent := s.admitted(t, "") - before; sent < 1 {
 		t.Errorf("the replicas were sent %v requests for an opted-in pod, want at least 1", sent)
 	}

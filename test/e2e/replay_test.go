@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -35,7 +36,7 @@ type creation struct {
 func (s *suite) decisions(t *testing.T) (lines [][]byte, events []creation) {
 	t.Helper()
 	content, err := os.ReadFile(s.Cluster.LogPath(cluster.Audit))
-	must(t, err)
+	kit.Must(t, err)
 	for line := range bytes.Lines(content) {
 		var e creation
 		if json.Unmarshal(line, &e) != nil || e.Verb != "create" || e.ObjectRef.Resource != "pods" || e.RequestObject == nil {
@@ -80,7 +81,7 @@ func (s *suite) testReplay(t *testing.T) {
 			Namespace, Pod, AuditID string
 			From, To                place
 		}
-		must(t, json.Unmarshal([]byte(stdout), &changes))
+		kit.Must(t, json.Unmarshal([]byte(stdout), &changes))
 		want := changes
 		if len(changes) == 1 {
 			e := events[n]
@@ -105,19 +106,19 @@ func (s *suite) createAsController(t *testing.T) {
 	t.Helper()
 	pods := s.asController(t).CoreV1().Pods(s.namespace(t))
 	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
-	_, err := pods.Create(s.ctx, ownedPod("dry", 0, byParity), dryRun)
-	must(t, err)
-	unnamed := ownedPod("dry", 0, byParity)
+	_, err := pods.Create(s.Ctx, kit.OwnedPod("dry", 0, kit.ByParity), dryRun)
+	kit.Must(t, err)
+	unnamed := kit.OwnedPod("dry", 0, kit.ByParity)
 	unnamed.Name, unnamed.GenerateName = "", "dry-"
-	for _, pod := range []*corev1.Pod{unnamed, ownedPod("dry", 1, misspelt)} {
-		if _, err := pods.Create(s.ctx, pod, dryRun); !apierrors.IsInvalid(err) {
+	for _, pod := range []*corev1.Pod{unnamed, kit.OwnedPod("dry", 1, misspelt)} {
+		if _, err := pods.Create(s.Ctx, pod, dryRun); !apierrors.IsInvalid(err) {
 			t.Errorf("dry run: got %v, want a denial", err)
 		}
 	}
-	plain := ownedPod("plain", 0, byParity)
+	plain := kit.OwnedPod("plain", 0, kit.ByParity)
 	delete(plain.Labels, webhook.Label)
-	_, err = pods.Create(s.ctx, plain, dryRun)
-	must(t, err)
+	_, err = pods.Create(s.Ctx, plain, dryRun)
+	kit.Must(t, err)
 }
 
 // alter writes the lines with one patch changed from node1 to node9, and returns which line that is.
@@ -126,7 +127,7 @@ func alter(t *testing.T, lines [][]byte) (n int, file string) {
 	const node1, node9 = `\"value\":{\"name\":\"node1\"}`, `\"value\":{\"name\":\"node9\"}`
 	file = filepath.Join(t.TempDir(), "altered.log")
 	out, err := os.Create(file)
-	must(t, err)
+	kit.Must(t, err)
 	defer out.Close()
 	n = -1
 	w := bufio.NewWriter(out)
@@ -135,9 +136,9 @@ func alter(t *testing.T, lines [][]byte) (n int, file string) {
 			n, line = i, bytes.ReplaceAll(line, []byte(node1), []byte(node9))
 		}
 		_, err := w.Write(line)
-		must(t, err)
+		kit.Must(t, err)
 	}
-	must(t, w.Flush())
+	kit.Must(t, w.Flush())
 	if n < 0 {
 		t.Fatalf("no line holds %s", node1)
 	}
@@ -156,5 +157,5 @@ func (s *suite) record(t *testing.T, lines [][]byte, events []creation) {
 		}
 		seen[kind] = true
 	}
-	must(t, os.WriteFile(s.Path("internal/replay/testdata/audit.log"), kept, 0o644))
+	kit.Must(t, os.WriteFile(s.Path("internal/replay/testdata/audit.log"), kept, 0o644))
 }

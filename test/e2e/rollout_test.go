@@ -9,6 +9,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 const (
@@ -21,20 +23,20 @@ const (
 
 func (s *suite) testRollout(t *testing.T) {
 	namespace := s.namespace(t)
-	before, err := s.Replicas(s.ctx)
-	must(t, err)
+	before, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	load := s.startLoad(namespace)
 	restarted := s.within(s.Restart)
 	// Old replicas drain for some seconds after the rollout has finished.
 	drained := s.within(s.WaitDrained)
 	count, slowest, refused := load.stop()
-	must(t, errors.Join(restarted, drained))
+	kit.Must(t, errors.Join(restarted, drained))
 	t.Logf("%d creations during the rollout, slowest %.0f ms, %d refused", count, slowest.Seconds()*1000, len(refused))
 	if len(refused) > 0 || count < 100 {
 		t.Errorf("refused %d of %d creations: %v", len(refused), count, errors.Join(refused[:min(3, len(refused))]...))
 	}
-	after, err := s.Replicas(s.ctx)
-	must(t, err)
+	after, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	for _, old := range before {
 		for _, pod := range after {
 			if pod.UID == old.UID {
@@ -59,7 +61,7 @@ type load struct {
 // startLoad begins to create pods, as dry runs: those pass through the whole
 // admission chain and leave nothing behind.
 func (s *suite) startLoad(namespace string) *load {
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithCancel(s.Ctx)
 	l := &load{cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(l.ended)
@@ -79,7 +81,7 @@ func (s *suite) startLoad(namespace string) *load {
 				defer func() { <-slots }()
 				begin := time.Now()
 				// Not ctx: what has begun is brought to its end and counted.
-				l.record(s.create(s.ctx, namespace, ordinal), time.Since(begin))
+				l.record(s.create(s.Ctx, namespace, ordinal), time.Since(begin))
 			})
 		}
 	}()
@@ -89,7 +91,7 @@ func (s *suite) startLoad(namespace string) *load {
 // create creates one pod and checks that it was changed: a webhook that is
 // skipped is as bad as one that does not answer.
 func (s *suite) create(ctx context.Context, namespace string, ordinal int) error {
-	pod, err := s.Client.CoreV1().Pods(namespace).Create(ctx, ownedPod("load", ordinal, byParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	pod, err := s.Client.CoreV1().Pods(namespace).Create(ctx, kit.OwnedPod("load", ordinal, kit.ByParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 var update = flag.Bool("update", false, "write testdata and documents instead of comparing with them")
@@ -22,10 +24,10 @@ var update = flag.Bool("update", false, "write testdata and documents instead of
 func compareGolden(t *testing.T, file, text string) {
 	t.Helper()
 	if *update {
-		must(t, os.WriteFile(file, []byte(text), 0o644))
+		kit.Must(t, os.WriteFile(file, []byte(text), 0o644))
 	}
 	want, err := os.ReadFile(file)
-	must(t, err)
+	kit.Must(t, err)
 	if diff := cmp.Diff(string(want), text); diff != "" {
 		t.Errorf("%s differs (-want +got):\n%s", file, diff)
 	}
@@ -46,7 +48,7 @@ func (s *session) section(sentence string) { fmt.Fprintf(&s.text, "# %s\n", sent
 // run notes what the command prints, and whether it failed. The vector is the command's, without what is of this cluster alone.
 func (s *session) run(t *testing.T, typed string, vector []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
+	ctx, cancel := context.WithTimeout(s.Ctx, waitTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, vector[0], vector[1:]...)
 	command.Dir = s.dir
@@ -78,17 +80,17 @@ func (s *session) file(t *testing.T, set *appsv1.StatefulSet) string {
 	set = set.DeepCopy()
 	set.TypeMeta, set.Namespace = metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSet"}, shop
 	text, err := yaml.Marshal(set)
-	must(t, err)
+	kit.Must(t, err)
 	name := set.Name + ".yaml"
-	must(t, os.WriteFile(filepath.Join(s.dir, name), text, 0o600))
+	kit.Must(t, os.WriteFile(filepath.Join(s.dir, name), text, 0o600))
 	return name
 }
 
 // webhook runs the program of the image, which is the one of a replica's container, as an administrator would.
 func (s *session) webhook(t *testing.T, args ...string) {
 	t.Helper()
-	replicas, err := s.Replicas(s.ctx)
-	must(t, err)
+	replicas, err := s.Replicas(s.Ctx)
+	kit.Must(t, err)
 	program := filepath.Join(processOf(t, replicas[0]), "root/sts-webhook")
 	s.run(t, "sts-webhook "+strings.Join(args, " "), append(append(s.Cluster.Enter("node-1"), program), args...))
 }

@@ -8,140 +8,46 @@
 package e2e
 
 import (
-	"context"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
-	"sts-mutating-webhook/test/cluster"
-	"sts-mutating-webhook/test/webhook"
+	"sts-mutating-webhook/test/kit"
 )
 
-// storyTime bounds the whole story; it takes four to six minutes on two cores.
-const storyTime = 12 * time.Minute
-
 // suite is what the chapters of the story share.
-type suite struct {
-	*webhook.Webhook
-	ctx context.Context
-}
+type suite struct{ *kit.Suite }
 
 func TestEndToEnd(t *testing.T) {
-	s := setUp(t)
-	for _, chapter := range []struct {
-		name string
-		tell func(*suite, *testing.T)
-		// needed means that nothing after it makes sense without it.
-		needed bool
-	}{
-		{"check says that the empty cluster is fit for it", (*suite).testCheckBefore, false},
-		{"one apply installs it on an empty cluster", (*suite).testInstall, true},
-		{"both replicas are Ready, on different nodes, with a certificate that the caBundle verifies", (*suite).testReplicas, false},
-		{"check says that everything is ok", (*suite).testCheck, false},
-		{"the Secret and the caBundle hold what they should and nothing else", (*suite).testSecret, false},
-		{"applying the manifests again changes nothing", (*suite).testReapply, false},
-		{"the container is as hardened as its manifest says", (*suite).testHardening, false},
-		{"the service account can do no more than its work", (*suite).testPermissions, false},
-		{"six pods land on the nodes of their ordinals", (*suite).testPlacement, false},
-		{"a pod keeps the node selector it has", (*suite).testMerge, false},
-		{"each form of rule places pods that run", (*suite).testForms, false},
-		{"a mistake is explained in the StatefulSet's event", (*suite).testDenial, false},
-		{"a StatefulSet's events tell that its pods are placed, and why they are refused", (*suite).testEvents, false},
-		{"a StatefulSet is checked when it is applied", (*suite).testStatefulSets, false},
-		{"a labelled pod without a StatefulSet is refused with its field", (*suite).testOrphan, false},
-		{"pods that did not opt in are neither changed nor sent to us", (*suite).testUnlabelled, false},
-		{"a rollout of the webhook refuses no pod", (*suite).testRollout, false},
-		{"the audit log tells how pods were placed", (*suite).testAudit, false},
-		{"it works as a kubectl plugin", (*suite).testPlugin, false},
-		{"this version decides about the pods of the audit log as they were decided about", (*suite).testReplay, false},
-		{"nothing so far was logged as an error", (*suite).expectQuietLogs, false},
-		{"audit finds what is out of place", (*suite).testAuditCommand, false},
-		{"with other flags", (*suite).testFlags, false},
-		{"kube-system and our own namespace are never blocked", (*suite).testNeverBlocked, false},
-		{"check names each problem, and waits for the end of them", (*suite).testCheckProblems, false},
-		{"it installs again and again without an error in the log", (*suite).testReinstall, false},
-		{"it starts without its Secret", (*suite).testMissingSecret, false},
-		{"the apiserver never forbade it anything", (*suite).testForbidden, false},
-	} {
-		if ok := t.Run(chapter.name, func(t *testing.T) { chapter.tell(s, t) }); !ok && chapter.needed {
-			t.FailNow()
-		}
-	}
-}
-
-// setUp brings up an empty cluster with the image on every node and two of the
-// three nodes labelled: on the third, no pod is right.
-func setUp(t *testing.T) *suite {
-	t.Helper()
-	if os.Getenv("TEST_CLUSTER") == "" {
-		t.Skip("NOT RUN: the test brings up a real cluster; set TEST_CLUSTER=1 (make test-cluster) and be root")
-	}
-	if os.Geteuid() != 0 {
-		t.Fatal("TEST_CLUSTER is set, but bringing up a real cluster needs root")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), storyTime)
-	t.Cleanup(cancel)
-	// An interrupted run cleans up, too.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	t.Cleanup(stop)
-	s := &suite{ctx: ctx}
-	begin := time.Now()
-	c := bringUp(ctx, t)
-	t.Logf("cluster %s up with the image on every node in %.1f s", c.Name(), time.Since(begin).Seconds())
-	var err error
-	if s.Webhook, err = webhook.In(c); err != nil {
-		t.Fatal(err)
-	}
-	for node, label := range map[string]string{"node-1": "name=node1", "node-2": "name=node2"} {
-		s.kubectl(t, "label", "node", node, label)
-	}
-	return s
-}
-
-// bringUp returns a new cluster, built while the image is.
-func bringUp(ctx context.Context, t *testing.T) *cluster.Cluster {
-	t.Helper()
-	name, err := cluster.ResolveName("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name += "-test" // not the one that make demo leaves
-	if err := cluster.Down(ctx, name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := cluster.Down(ctx, name); err != nil {
-			t.Error(err)
-		}
+	s := &suite{kit.Start(t, kit.Options{Name: "test", Timeout: 12 * time.Minute, Fresh: true})}
+	s.LabelNodes(t)
+	kit.Run(t, s, []kit.Chapter[*suite]{
+		{Name: "check says that the empty cluster is fit for it", Run: (*suite).testCheckBefore},
+		{Name: "one apply installs it on an empty cluster", Run: (*suite).testInstall, Needed: true},
+		{Name: "both replicas are Ready, on different nodes, with a certificate that the caBundle verifies", Run: (*suite).testReplicas},
+		{Name: "check says that everything is ok", Run: (*suite).testCheck},
+		{Name: "the Secret and the caBundle hold what they should and nothing else", Run: (*suite).testSecret},
+		{Name: "applying the manifests again changes nothing", Run: (*suite).testReapply},
+		{Name: "the container is as hardened as its manifest says", Run: (*suite).testHardening},
+		{Name: "the service account can do no more than its work", Run: (*suite).testPermissions},
+		{Name: "six pods land on the nodes of their ordinals", Run: (*suite).testPlacement},
+		{Name: "a pod keeps the node selector it has", Run: (*suite).testMerge},
+		{Name: "each form of rule places pods that run", Run: (*suite).testForms},
+		{Name: "a mistake is explained in the StatefulSet's event", Run: (*suite).testDenial},
+		{Name: "a StatefulSet's events tell that its pods are placed, and why they are refused", Run: (*suite).testEvents},
+		{Name: "a StatefulSet is checked when it is applied", Run: (*suite).testStatefulSets},
+		{Name: "a labelled pod without a StatefulSet is refused with its field", Run: (*suite).testOrphan},
+		{Name: "pods that did not opt in are neither changed nor sent to us", Run: (*suite).testUnlabelled},
+		{Name: "a rollout of the webhook refuses no pod", Run: (*suite).testRollout},
+		{Name: "the audit log tells how pods were placed", Run: (*suite).testAudit},
+		{Name: "it works as a kubectl plugin", Run: (*suite).testPlugin},
+		{Name: "this version decides about the pods of the audit log as they were decided about", Run: (*suite).testReplay},
+		{Name: "nothing so far was logged as an error", Run: (*suite).expectQuietLogs},
+		{Name: "audit finds what is out of place", Run: (*suite).testAuditCommand},
+		{Name: "with other flags", Run: (*suite).testFlags},
+		{Name: "kube-system and our own namespace are never blocked", Run: (*suite).testNeverBlocked},
+		{Name: "check names each problem, and waits for the end of them", Run: (*suite).testCheckProblems},
+		{Name: "it installs again and again without an error in the log", Run: (*suite).testReinstall},
+		{Name: "it starts without its Secret", Run: (*suite).testMissingSecret},
+		{Name: "the apiserver never forbade it anything", Run: (*suite).testForbidden},
 	})
-	archive := filepath.Join(t.TempDir(), "sts-webhook.tar")
-	var c *cluster.Cluster
-	work, workCtx := errgroup.WithContext(ctx)
-	work.Go(func() (err error) {
-		c, err = cluster.Up(workCtx, cluster.Options{Name: name, Log: testLog{t}})
-		return err
-	})
-	work.Go(func() error { return cluster.BuildWebhookImage(workCtx, archive) })
-	if err := work.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.LoadImage(ctx, archive); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
@@ -41,7 +39,7 @@ func (s *suite) testMany(t *testing.T) {
 	var work errgroup.Group
 	work.SetLimit(20)
 	for i := range pods {
-		work.Go(func() error { return s.createLoose(i) })
+		work.Go(func() error { return s.createOne(i) })
 	}
 	kit.Must(t, work.Wait())
 	if n := s.waiting(t); n != pods {
@@ -71,29 +69,12 @@ func (s *suite) testMany(t *testing.T) {
 	}
 }
 
-func (s *suite) createLoose(i int) error {
-	pod := looseStatefulSetPod(fmt.Sprintf("many-%d", i), kit.ByParity)
+func (s *suite) createOne(i int) error {
+	pod := kit.OrphanPod("many", i, kit.ByParity)
 	pod.Spec.NodeSelector = map[string]string{"nowhere": "true"}
 	pod.Labels["many"] = "true"
 	_, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{})
 	return err
-}
-
-// looseStatefulSetPod has a controller of a kind that this cluster does not have, so that nobody touches the pod.
-func looseStatefulSetPod(name, annotation string) *corev1.Pod {
-	yes := true
-	set, _, _ := strings.Cut(name, "-")
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:        name,
-			Labels:      map[string]string{webhook.Label: "true"},
-			Annotations: map[string]string{webhook.Annotation: annotation},
-			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "apps.kruise.io/v1beta1", Kind: "StatefulSet", Name: set, UID: "6f0a4a1e-8a55-4d2c-9c0a-0d1f2f3a4b5c", Controller: &yes,
-			}},
-		},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: cluster.PauseImage}}},
-	}
 }
 
 // waiting counts the pods of testMany that wait behind the gate.

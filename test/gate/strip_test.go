@@ -88,7 +88,7 @@ func (s *suite) testStripped(t *testing.T) {
 
 // createDry creates an opted-in pod in a dry run.
 func (s *suite) createDry() (*corev1.Pod, error) {
-	pod := looseStatefulSetPod("stripped-1", kit.ByParity)
+	pod := kit.OrphanPod("stripped", 1, kit.ByParity)
 	return s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 }
 

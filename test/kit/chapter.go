@@ -46,11 +46,11 @@ func (s *Suite) Remark(format string, args ...any) {
 	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
 }
 
-// Report prints all remarks and, if nothing has failed, writes them into the document that
-// -write names, between the markers of the writer.
-func (s *Suite) Report(t *testing.T, writer string) {
+// Report prints the paragraphs and all remarks and, if nothing has failed, writes them into
+// the document that -write names, between the markers of the writer.
+func (s *Suite) Report(t *testing.T, writer string, paragraphs ...string) {
 	t.Helper()
-	report := strings.Join(s.remarks, "\n\n")
+	report := strings.Join(append(paragraphs, s.remarks...), "\n\n")
 	fmt.Println(report)
 	if *write != "" && !t.Failed() {
 		Must(t, document.Replace(s.Path(*write), writer, report))

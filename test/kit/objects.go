@@ -55,8 +55,19 @@ func StatefulSet(name string, replicas int32, annotation string) *appsv1.Statefu
 	}
 }
 
-// OwnedPod is what the StatefulSet controller would create. The owner need not exist.
+// OwnedPod is what the StatefulSet controller would create. The owner need not exist; if
+// it does not, the garbage collector deletes the pod.
 func OwnedPod(set string, ordinal int, annotation string) *corev1.Pod {
+	return ownedPod("apps/v1", set, ordinal, annotation)
+}
+
+// OrphanPod is what another controller of StatefulSets would create, of a kind that this
+// cluster does not have: no controller and no garbage collector touches the pod.
+func OrphanPod(set string, ordinal int, annotation string) *corev1.Pod {
+	return ownedPod("apps.kruise.io/v1beta1", set, ordinal, annotation)
+}
+
+func ownedPod(api, set string, ordinal int, annotation string) *corev1.Pod {
 	yes := true
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -64,7 +75,7 @@ func OwnedPod(set string, ordinal int, annotation string) *corev1.Pod {
 			Labels:      map[string]string{webhook.Label: "true"},
 			Annotations: map[string]string{webhook.Annotation: annotation},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "apps/v1", Kind: "StatefulSet", Name: set, UID: "00000000-0000-0000-0000-000000000001", Controller: &yes,
+				APIVersion: api, Kind: "StatefulSet", Name: set, UID: "00000000-0000-0000-0000-000000000001", Controller: &yes,
 			}},
 		},
 		Spec: PodSpec(),

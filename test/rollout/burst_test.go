@@ -11,29 +11,29 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
-	"sts-mutating-webhook/test/webhook"
 )
 
 // burstSize is how many pods are created at once.
 const burstSize = 1000
 
-func (w *world) testBurst(ctx context.Context, t *testing.T) {
-	report := w.burst(ctx, t)
+func (s *suite) testBurst(t *testing.T) {
+	ctx := s.Ctx
+	report := s.burst(ctx, t)
 	if n := report.Lost(); n > 0 {
 		t.Errorf("lost %d: %v", n, report.Causes())
 	}
 	if n := report.Count(load.Admitted); n < burstSize/2 {
 		t.Errorf("%d admitted, too few to prove anything: %v", n, report.Causes())
 	}
-	w.rows = append(w.rows, newRow(event{name: fmt.Sprintf("%d dry runs at once", burstSize)}, []load.Report{report}))
+	s.rows = append(s.rows, newRow(event{name: fmt.Sprintf("%d dry runs at once", burstSize)}, []load.Report{report}))
 }
 
-func (w *world) burst(ctx context.Context, t *testing.T) load.Report {
+func (s *suite) burst(ctx context.Context, t *testing.T) load.Report {
 	t.Helper()
-	client, err := load.NewClient(w.ours.target())
-	must(t, err)
+	client, err := load.NewClient(s.ours.target())
+	kit.Must(t, err)
 	samples := make([]load.Sample, burstSize)
 	begin := time.Now()
 	var all sync.WaitGroup
@@ -48,19 +48,20 @@ func (w *world) burst(ctx context.Context, t *testing.T) load.Report {
 
 // testLargeStatefulSet lets the real controller create pods that no node will
 // take, so that only their creation costs anything.
-func (w *world) testLargeStatefulSet(ctx context.Context, t *testing.T) {
+func (s *suite) testLargeStatefulSet(t *testing.T) {
+	ctx := s.Ctx
 	const namespace = "rollout-large"
-	must(t, w.makeNamespace(ctx, namespace))
+	s.Namespace(t, namespace)
 	defer func() {
-		if err := w.client.CoreV1().Namespaces().Delete(context.WithoutCancel(ctx), namespace, metav1.DeleteOptions{}); err != nil {
+		if err := s.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(ctx), namespace, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	}()
 	begin := time.Now()
-	_, err := w.client.AppsV1().StatefulSets(namespace).Create(ctx, unscheduled("large", burstSize, `{"key": "name", "even": "node1", "odd": "node2"}`), metav1.CreateOptions{})
-	must(t, err)
-	err = until(ctx, 5*time.Minute, func(ctx context.Context) error {
-		pods, err := w.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(ctx, unscheduled("large", burstSize, kit.ByParity), metav1.CreateOptions{})
+	kit.Must(t, err)
+	err = kit.Until(ctx, 5*time.Minute, func(ctx context.Context) error {
+		pods, err := s.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -75,36 +76,21 @@ func (w *world) testLargeStatefulSet(ctx context.Context, t *testing.T) {
 		}
 		return nil
 	})
-	must(t, err)
+	kit.Must(t, err)
 	took := time.Since(begin)
-	events, err := w.client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
-	must(t, err)
+	events, err := s.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=FailedCreate"})
+	kit.Must(t, err)
 	refused := 0
 	for _, e := range events.Items {
 		refused += int(max(e.Count, 1))
 		t.Errorf("refused: %s", e.Message)
 	}
-	w.rows = append(w.rows, row{fmt.Sprintf("StatefulSet of %d replicas, Parallel, in %.0f s", burstSize, took.Seconds()), fmt.Sprintf("%d of %d", refused, burstSize), "–", "–"})
+	s.rows = append(s.rows, row{fmt.Sprintf("StatefulSet of %d replicas, Parallel, in %.0f s", burstSize, took.Seconds()), fmt.Sprintf("%d of %d", refused, burstSize), "–", "–"})
 }
 
 // unscheduled is an opted-in StatefulSet whose pods are created, all at once, and that no node will take.
 func unscheduled(name string, replicas int32, rule string) *appsv1.StatefulSet {
-	labels := map[string]string{"set": name}
-	return &appsv1.StatefulSet{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.StatefulSetSpec{
-			Replicas: &replicas, ServiceName: name, PodManagementPolicy: appsv1.ParallelPodManagement,
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{
-					Labels:      map[string]string{"set": name, webhook.Label: "true"},
-					Annotations: map[string]string{webhook.Annotation: rule},
-				},
-				Spec: corev1.PodSpec{
-					SchedulingGates: []corev1.PodSchedulingGate{{Name: "rollout.test/never"}},
-					Containers:      []corev1.Container{{Name: "pause", Image: cluster.PauseImage, ImagePullPolicy: corev1.PullIfNotPresent}},
-				},
-			},
-		},
-	}
+	set := kit.StatefulSet(name, replicas, rule)
+	set.Spec.Template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "rollout.test/never"}}
+	return set
 }

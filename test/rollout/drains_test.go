@@ -15,6 +15,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // drains are the replicas that have drained while the test ran. Their own last
@@ -50,13 +52,13 @@ func watchDrains(ctx context.Context, t *testing.T, f *fleet) *drains {
 
 func (l *drains) watch(ctx context.Context, f *fleet) {
 	followed := map[types.UID]bool{}
-	_ = until(ctx, time.Hour, func(ctx context.Context) error { // it ends with ctx alone
+	_ = kit.Until(ctx, time.Hour, func(ctx context.Context) error { // it ends with ctx alone
 		pods, err := f.pods(ctx)
 		if err != nil {
 			return err
 		}
 		for _, pod := range pods {
-			if podReady(pod) && !followed[pod.UID] {
+			if kit.Ready(pod) && !followed[pod.UID] {
 				followed[pod.UID] = true
 				l.running.Go(func() { l.follow(ctx, f, pod) })
 			}
@@ -68,7 +70,7 @@ func (l *drains) watch(ctx context.Context, f *fleet) {
 func (l *drains) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
 	zero := int64(0)
 	for {
-		stream, err := f.world.client.CoreV1().Pods(f.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true, TailLines: &zero}).Stream(ctx)
+		stream, err := f.suite.Client.CoreV1().Pods(f.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true, TailLines: &zero}).Stream(ctx)
 		if err == nil {
 			l.read(stream)
 		}
@@ -77,10 +79,10 @@ func (l *drains) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
 		}
 		// A killed container ends the stream too, and its successor is followed; so does
 		// what breaks the stream, which then is tried again.
-		if now, gone := f.world.client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{}); gone != nil || now.UID != pod.UID || now.DeletionTimestamp != nil {
+		if now, gone := f.suite.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{}); gone != nil || now.UID != pod.UID || now.DeletionTimestamp != nil {
 			return
 		}
-		if sleep(ctx, 200*time.Millisecond) != nil {
+		if kit.Sleep(ctx, 200*time.Millisecond) != nil {
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -73,7 +74,7 @@ func deleted(ctx context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.world.cluster.Kubectl(ctx, "delete", "pod", pod.Name, "--namespace", f.namespace, "--wait=false")
+	_, err = f.suite.Cluster.Kubectl(ctx, "delete", "pod", pod.Name, "--namespace", f.namespace, "--wait=false")
 	return err
 }
 
@@ -84,8 +85,8 @@ func drained(ctx context.Context, f *fleet) error {
 		return err
 	}
 	node := pod.Spec.NodeName
-	_, err = f.world.cluster.Kubectl(ctx, "drain", node, "--pod-selector=app="+f.app, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
-	_, uncordon := f.world.cluster.Kubectl(ctx, "uncordon", node)
+	_, err = f.suite.Cluster.Kubectl(ctx, "drain", node, "--pod-selector=app="+f.app, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
+	_, uncordon := f.suite.Cluster.Kubectl(ctx, "uncordon", node)
 	return errors.Join(err, uncordon)
 }
 
@@ -102,23 +103,23 @@ func scaled(ctx context.Context, f *fleet) error {
 // cluster had time to notice: the node controller waits 50 s (kube-controller-manager,
 // --node-monitor-grace-period).
 func nodeGone(ctx context.Context, f *fleet) error {
-	w := f.world
+	in := f.suite
 	pod, err := f.replica(ctx, func(pod corev1.Pod) bool { return pod.Spec.NodeName != "node-1" }) // it holds the control plane
 	if err != nil {
 		return err
 	}
 	node := pod.Spec.NodeName
-	if err := w.cluster.StopNode(ctx, node); err != nil {
+	if err := in.Cluster.StopNode(ctx, node); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 90*time.Second); err != nil {
+	if err := kit.Sleep(ctx, 90*time.Second); err != nil {
 		return err
 	}
-	if err := w.cluster.StartNode(ctx, node); err != nil {
+	if err := in.Cluster.StartNode(ctx, node); err != nil {
 		return err
 	}
-	err = until(ctx, 2*time.Minute, func(ctx context.Context) error {
-		n, err := w.client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	err = kit.Until(ctx, 2*time.Minute, func(ctx context.Context) error {
+		n, err := in.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -132,21 +133,22 @@ func nodeGone(ctx context.Context, f *fleet) error {
 		return err
 	}
 	// The textbook's replica does not always come back by itself.
-	_, err = w.cluster.Kubectl(ctx, "delete", "pods", "--namespace", "textbook-system", "--field-selector=spec.nodeName="+node, "--force", "--grace-period=0")
+	_, err = in.Cluster.Kubectl(ctx, "delete", "pods", "--namespace", "textbook-system", "--field-selector=spec.nodeName="+node, "--force", "--grace-period=0")
 	return err
 }
 
-func (w *world) testEvents(ctx context.Context, t *testing.T) {
+func (s *suite) testEvents(t *testing.T) {
+	ctx := s.Ctx
 	controlLost := 0
-	for _, e := range events(w.full) {
-		if e.full && !w.full {
+	for _, e := range events(!testing.Short()) {
+		if e.full && !!testing.Short() {
 			continue
 		}
 		t.Run(strings.Trim(e.name, "`"), func(t *testing.T) {
-			reports := []load.Report{w.play(ctx, t, e, w.ours)}
-			defer func() { w.rows = append(w.rows, newRow(e, reports)) }() // also when the control does not recover
-			if w.control != nil {
-				reports = append(reports, w.play(ctx, t, e, w.control))
+			reports := []load.Report{s.play(ctx, t, e, s.ours)}
+			defer func() { s.rows = append(s.rows, newRow(e, reports)) }() // also when the control does not recover
+			if s.control != nil {
+				reports = append(reports, s.play(ctx, t, e, s.control))
 			}
 			if e.abrupt {
 				return
@@ -162,7 +164,7 @@ func (w *world) testEvents(ctx context.Context, t *testing.T) {
 			}
 		})
 	}
-	if w.control != nil && controlLost == 0 {
+	if s.control != nil && controlLost == 0 {
 		t.Error("the textbook webhook lost nothing either: the test proves nothing")
 	}
 }
@@ -177,10 +179,10 @@ const (
 
 // play lets an event happen to a fleet under load, and returns what the load saw.
 // A run in which the machine stalled and calls timed out for it is repeated.
-func (w *world) play(ctx context.Context, t *testing.T, e event, f *fleet) load.Report {
+func (s *suite) play(ctx context.Context, t *testing.T, e event, f *fleet) load.Report {
 	t.Helper()
 	for n := 1; ; n++ {
-		report, stall := w.attempt(ctx, t, f, e)
+		report, stall := s.attempt(ctx, t, f, e)
 		t.Logf("%s: %s %v", f.name, report, report.Causes())
 		if n < attempts && stall > stalled && report.Lost() > 0 && onlyTimeouts(report.Causes()) && !e.abrupt {
 			t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees", stall.Seconds())
@@ -201,8 +203,8 @@ func onlyTimeouts(causes map[string]int) bool {
 }
 
 // startCanary begins to create pods that no webhook sees, 5 a second. What they take is what the cluster itself takes.
-func (w *world) startCanary(ctx context.Context) (*load.Run, error) {
-	return load.Start(ctx, load.Options{Target: load.Target{Config: w.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
+func (s *suite) startCanary(ctx context.Context) (*load.Run, error) {
+	return load.Start(ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}, Rate: 5})
 }
 
 // longest is the longest time that the cluster took to answer.
@@ -218,19 +220,19 @@ func longest(r load.Report) time.Duration {
 
 // attempt is one run. It also returns the longest time that the cluster took for a
 // pod that no webhook sees.
-func (w *world) attempt(ctx context.Context, t *testing.T, f *fleet, e event) (load.Report, time.Duration) {
+func (s *suite) attempt(ctx context.Context, t *testing.T, f *fleet, e event) (load.Report, time.Duration) {
 	t.Helper()
-	must(t, f.scale(ctx, max(e.replicas, replicas)))
-	must(t, f.settle(ctx))
-	canary, err := w.startCanary(ctx)
-	must(t, err)
+	kit.Must(t, f.scale(ctx, max(e.replicas, replicas)))
+	kit.Must(t, f.settle(ctx))
+	canary, err := s.startCanary(ctx)
+	kit.Must(t, err)
 	defer canary.Stop()
 	run, err := f.startLoad(ctx)
-	must(t, err)
+	kit.Must(t, err)
 	defer run.Stop()
-	must(t, sleep(ctx, 2*time.Second))
-	must(t, e.happens(ctx, f))
-	must(t, f.settle(ctx)) // what drains is under load to its end
-	must(t, sleep(ctx, time.Second))
+	kit.Must(t, kit.Sleep(ctx, 2*time.Second))
+	kit.Must(t, e.happens(ctx, f))
+	kit.Must(t, f.settle(ctx)) // what drains is under load to its end
+	kit.Must(t, kit.Sleep(ctx, time.Second))
 	return run.Stop(), longest(canary.Stop())
 }

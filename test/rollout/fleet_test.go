@@ -11,13 +11,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/process"
 )
 
 // fleet is the replicas of one webhook.
 type fleet struct {
-	world *world
+	suite *suite
 	name  string
 	// optIn is the label that sends a pod to this webhook.
 	namespace, app, program, optIn string
@@ -25,7 +26,7 @@ type fleet struct {
 
 // pods are all replicas, those that end included.
 func (f *fleet) pods(ctx context.Context) ([]corev1.Pod, error) {
-	list, err := f.world.client.CoreV1().Pods(f.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + f.app})
+	list, err := f.suite.Client.CoreV1().Pods(f.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + f.app})
 	if err != nil {
 		return nil, fmt.Errorf("list replicas of %s: %w", f.name, err)
 	}
@@ -39,7 +40,7 @@ func (f *fleet) replica(ctx context.Context, accept func(corev1.Pod) bool) (core
 		return corev1.Pod{}, err
 	}
 	for _, pod := range pods {
-		if pod.DeletionTimestamp == nil && podReady(pod) && accept(pod) {
+		if pod.DeletionTimestamp == nil && kit.Ready(pod) && accept(pod) {
 			return pod, nil
 		}
 	}
@@ -48,17 +49,8 @@ func (f *fleet) replica(ctx context.Context, accept func(corev1.Pod) bool) (core
 
 func anyPod(corev1.Pod) bool { return true }
 
-func podReady(pod corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 func (f *fleet) patch(ctx context.Context, format string, args ...any) error {
-	_, err := f.world.client.AppsV1().Deployments(f.namespace).Patch(ctx, f.app, types.StrategicMergePatchType, fmt.Appendf(nil, format, args...), metav1.PatchOptions{})
+	_, err := f.suite.Client.AppsV1().Deployments(f.namespace).Patch(ctx, f.app, types.StrategicMergePatchType, fmt.Appendf(nil, format, args...), metav1.PatchOptions{})
 	if err != nil {
 		return fmt.Errorf("patch Deployment of %s: %w", f.name, err)
 	}
@@ -83,8 +75,8 @@ const waitTimeout = 4 * time.Minute
 
 // rolledOut waits until every replica is of the newest template and Ready.
 func (f *fleet) rolledOut(ctx context.Context) error {
-	err := until(ctx, waitTimeout, func(ctx context.Context) error {
-		d, err := f.world.client.AppsV1().Deployments(f.namespace).Get(ctx, f.app, metav1.GetOptions{})
+	err := kit.Until(ctx, waitTimeout, func(ctx context.Context) error {
+		d, err := f.suite.Client.AppsV1().Deployments(f.namespace).Get(ctx, f.app, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -104,13 +96,13 @@ func (f *fleet) settle(ctx context.Context) error {
 	if err := f.rolledOut(ctx); err != nil {
 		return err
 	}
-	return until(ctx, waitTimeout, func(ctx context.Context) error {
+	return kit.Until(ctx, waitTimeout, func(ctx context.Context) error {
 		pods, err := f.pods(ctx)
 		if err != nil {
 			return err
 		}
 		for _, pod := range pods {
-			if pod.DeletionTimestamp != nil || !podReady(pod) {
+			if pod.DeletionTimestamp != nil || !kit.Ready(pod) {
 				return fmt.Errorf("wait for %s: it starts or ends", pod.Name)
 			}
 		}
@@ -131,12 +123,12 @@ func (f *fleet) kill(ctx context.Context) error {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		return fmt.Errorf("kill %s: %w", pod.Name, err)
 	}
-	return until(ctx, time.Minute, func(ctx context.Context) error {
-		now, err := f.world.client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	return kit.Until(ctx, time.Minute, func(ctx context.Context) error {
+		now, err := f.suite.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		if now.Status.ContainerStatuses[0].RestartCount == pod.Status.ContainerStatuses[0].RestartCount || !podReady(*now) {
+		if now.Status.ContainerStatuses[0].RestartCount == pod.Status.ContainerStatuses[0].RestartCount || !kit.Ready(*now) {
 			return errors.New("the container was not restarted")
 		}
 		return nil
@@ -149,5 +141,5 @@ func (f *fleet) startLoad(ctx context.Context) (*load.Run, error) {
 }
 
 func (f *fleet) target() load.Target {
-	return load.Target{Config: f.world.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: f.optIn}
+	return load.Target{Config: f.suite.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: f.optIn}
 }

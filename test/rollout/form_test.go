@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -20,7 +21,7 @@ type form struct {
 // Every version knows the first form, the previous version does not know the second. By their answers to the second one, versions
 // are told apart.
 var (
-	byParity = form{"by-parity", `{"key": "name", "even": "node1", "odd": "node2"}`, []string{"node1", "node2"}}
+	byParity = form{"by-parity", kit.ByParity, []string{"node1", "node2"}}
 	byList   = form{"by-list", `{"key": "name", "values": ["node1", "node2", "node3"]}`, []string{"node1", "node2", "node3"}}
 )
 

@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -32,10 +33,11 @@ const (
 
 // testIdleTimeout sends a second request after about the time that a connection
 // may be idle, by client-go's own transport, which is kube-apiserver's.
-func (w *world) testIdleTimeout(ctx context.Context, t *testing.T) {
-	must(t, w.ours.settle(ctx))
-	pod, err := w.ours.replica(ctx, anyPod)
-	must(t, err)
+func (s *suite) testIdleTimeout(t *testing.T) {
+	ctx := s.Ctx
+	kit.Must(t, s.ours.settle(ctx))
+	pod, err := s.ours.replica(ctx, anyPod)
+	kit.Must(t, err)
 	never := func(int32, http.ResponseWriter) bool { return false }
 	controls := []time.Duration{apiserverIdle, apiserverIdle - time.Second}
 	type result struct {
@@ -44,13 +46,13 @@ func (w *world) testIdleTimeout(ctx context.Context, t *testing.T) {
 	}
 	results := []*result{{name: "ours", soak: soak{address: net.JoinHostPort(pod.Status.PodIP, "8443"), rest: controls}}}
 	for _, idle := range controls {
-		s := startStandin(t, w, idle, never)
-		results = append(results, &result{name: fmt.Sprintf("a server with IdleTimeout %s", idle), soak: soak{address: s.address, rest: []time.Duration{idle}}})
+		server := startStandin(t, s, idle, never)
+		results = append(results, &result{name: fmt.Sprintf("a server with IdleTimeout %s", idle), soak: soak{address: server.address, rest: []time.Duration{idle}}})
 	}
 	var all sync.WaitGroup
-	all.Go(func() { w.soakThroughAPIServer(ctx, t) })
+	all.Go(func() { s.soakThroughAPIServer(ctx, t) })
 	for _, r := range results {
-		all.Go(func() { r.run(ctx, w) })
+		all.Go(func() { r.run(ctx, s) })
 	}
 	all.Wait()
 	var parts []string
@@ -67,7 +69,7 @@ func (w *world) testIdleTimeout(ctx context.Context, t *testing.T) {
 	if results[1].lost+results[2].lost == 0 {
 		t.Error("the controls lost nothing: the soak does not hit the race")
 	}
-	w.remark("Second requests on connections that were idle for 89 s or 90 s (give or take %s), over client-go's transport: %s.", soakJitter, strings.Join(parts, "; "))
+	s.Remark("Second requests on connections that were idle for 89 s or 90 s (give or take %s), over client-go's transport: %s.", soakJitter, strings.Join(parts, "; "))
 }
 
 // soak is one server and what became of the requests to it.
@@ -81,16 +83,16 @@ type soak struct {
 	causes     map[string]int
 }
 
-func (s *soak) run(ctx context.Context, w *world) {
+func (s *soak) run(ctx context.Context, in *suite) {
 	s.causes = map[string]int{}
 	var all sync.WaitGroup
 	for i := range soakers {
 		all.Go(func() {
-			if sleep(ctx, time.Duration(i)*soakSpread/soakers) != nil {
+			if kit.Sleep(ctx, time.Duration(i)*soakSpread/soakers) != nil {
 				return
 			}
 			rest := s.rest[i%len(s.rest)] - soakJitter + rand.N(2*soakJitter)
-			err := twice(ctx, w, s.address, rest)
+			err := twice(ctx, in, s.address, rest)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.sent++
@@ -104,10 +106,10 @@ func (s *soak) run(ctx context.Context, w *world) {
 }
 
 // twice sends a request, rests, and sends another one; its error is returned.
-func twice(ctx context.Context, w *world, address string, idle time.Duration) error {
+func twice(ctx context.Context, s *suite, address string, idle time.Duration) error {
 	client, err := rest.HTTPClientFor(&rest.Config{
 		Host: "https://" + address, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
-		Dial: w.cluster.Dialer("node-1"), // a function of its own: the transport is shared with nobody
+		Dial: s.Cluster.Dialer("node-1"), // a function of its own: the transport is shared with nobody
 	})
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ func twice(ctx context.Context, w *world, address string, idle time.Duration) er
 		response, err := client.Do(request)
 		if err != nil {
 			if n == 0 {
-				return fmt.Errorf("the first request: %w", err)
+				return fmt.Errorf("the first request: %s", err)
 			}
 			return causeOf(err)
 		}
@@ -133,7 +135,7 @@ func twice(ctx context.Context, w *world, address string, idle time.Duration) er
 			return causeOf(err)
 		}
 		if n == 0 {
-			if err := sleep(ctx, idle); err != nil {
+			if err := kit.Sleep(ctx, idle); err != nil {
 				return err
 			}
 		}
@@ -152,8 +154,8 @@ func causeOf(err error) error {
 
 // soakThroughAPIServer fills kube-apiserver's pool of idle connections and uses it
 // again from 89 s to 91 s later.
-func (w *world) soakThroughAPIServer(ctx context.Context, t *testing.T) {
-	client, err := load.NewClient(w.ours.target())
+func (s *suite) soakThroughAPIServer(ctx context.Context, t *testing.T) {
+	client, err := load.NewClient(s.ours.target())
 	if err != nil {
 		t.Error(err)
 		return
@@ -164,7 +166,7 @@ func (w *world) soakThroughAPIServer(ctx context.Context, t *testing.T) {
 	for i := range n {
 		all.Go(func() {
 			samples[i] = client.Create(ctx, i, time.Now())
-			if sleep(ctx, apiserverIdle-time.Second+time.Duration(i)*2*time.Second/n) == nil {
+			if kit.Sleep(ctx, apiserverIdle-time.Second+time.Duration(i)*2*time.Second/n) == nil {
 				samples[n+i] = client.Create(ctx, i, time.Now())
 			}
 		})

@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/process"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -37,42 +38,43 @@ const (
 
 // testLargestBodies sends far more bytes at once than a replica may hold: directly
 // to one replica, and as large pods through kube-apiserver.
-func (w *world) testLargestBodies(ctx context.Context, t *testing.T) {
-	must(t, w.ours.settle(ctx))
-	pod, err := w.ours.replica(ctx, anyPod)
-	must(t, err)
-	pid, err := process.PID(pod, w.ours.program)
-	must(t, err)
+func (s *suite) testLargestBodies(t *testing.T) {
+	ctx := s.Ctx
+	kit.Must(t, s.ours.settle(ctx))
+	pod, err := s.ours.replica(ctx, anyPod)
+	kit.Must(t, err)
+	pid, err := process.PID(pod, s.ours.program)
+	kit.Must(t, err)
 	most, stop := watchMemory(t, pid)
-	answers := w.postLargest(ctx, t, pod)
+	answers := s.postLargest(ctx, t, pod)
 	if answers[http.StatusOK] == 0 || answers[http.StatusServiceUnavailable] == 0 || answers[http.StatusOK]+answers[http.StatusServiceUnavailable] != posters*postsEach {
 		t.Errorf("answers to the largest bodies by status: %v, want 200 and 503 only, and both", answers)
 	}
-	w.createLargest(ctx, t)
+	s.createLargest(ctx, t)
 	stop()
 	limit := pod.Spec.Containers[0].Resources.Limits.Memory().Value()
-	w.expectSurvivor(ctx, t, pod, limit)
+	s.expectSurvivor(ctx, t, pod, limit)
 	if most.Unreclaimable() > limit {
 		t.Errorf("the replica held %d MiB, its limit is %d MiB", most.Unreclaimable()>>20, limit>>20)
 	}
 	if t.Failed() {
 		return
 	}
-	w.remark("%d bodies of 10 MiB posted to one replica by %d clients at once, then %d pods created at once through kube-apiserver, of 3 MiB as sent or 9 MiB as reviewed: %d answered, %d told to retry, all pods admitted, no restart; at most %d MiB that the kernel cannot reclaim, of the limit of %d MiB.",
+	s.Remark("%d bodies of 10 MiB posted to one replica by %d clients at once, then %d pods created at once through kube-apiserver, of 3 MiB as sent or 9 MiB as reviewed: %d answered, %d told to retry, all pods admitted, no restart; at most %d MiB that the kernel cannot reclaim, of the limit of %d MiB.",
 		posters*postsEach, posters, podsAtOnce, answers[http.StatusOK], answers[http.StatusServiceUnavailable], most.Unreclaimable()>>20, limit>>20)
 }
 
 // expectSurvivor checks that the container did not restart and follows its limit.
-func (w *world) expectSurvivor(ctx context.Context, t *testing.T, pod corev1.Pod, limit int64) {
+func (s *suite) expectSurvivor(ctx context.Context, t *testing.T, pod corev1.Pod, limit int64) {
 	t.Helper()
-	now, err := w.client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-	must(t, err)
+	now, err := s.Client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	kit.Must(t, err)
 	// Another chapter may have killed it before.
-	if n := now.Status.ContainerStatuses[0].RestartCount - pod.Status.ContainerStatuses[0].RestartCount; n != 0 || !podReady(*now) {
-		t.Errorf("restarted %d times, Ready %v, want a replica that lives on", n, podReady(*now))
+	if n := now.Status.ContainerStatuses[0].RestartCount - pod.Status.ContainerStatuses[0].RestartCount; n != 0 || !kit.Ready(*now) {
+		t.Errorf("restarted %d times, Ready %v, want a replica that lives on", n, kit.Ready(*now))
 	}
-	log, err := w.client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
-	must(t, err)
+	log, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	kit.Must(t, err)
 	for line := range bytes.Lines(log) {
 		var entry struct {
 			Msg   string
@@ -117,7 +119,7 @@ func watchMemory(t *testing.T, pid int) (most *process.Memory, stop func()) {
 
 // postLargest posts bodies of the largest size to one replica and counts the
 // answers by status; zero is no answer.
-func (w *world) postLargest(ctx context.Context, t *testing.T, pod corev1.Pod) map[int]int {
+func (s *suite) postLargest(ctx context.Context, t *testing.T, pod corev1.Pod) map[int]int {
 	t.Helper()
 	body := largeReview(t, largestBody)
 	var all sync.WaitGroup
@@ -126,7 +128,7 @@ func (w *world) postLargest(ctx context.Context, t *testing.T, pod corev1.Pod) m
 	for range posters {
 		all.Go(func() {
 			for range postsEach {
-				status, err := w.post(ctx, pod, body)
+				status, err := s.post(ctx, pod, body)
 				if err != nil {
 					t.Logf("post: %v", err)
 				}
@@ -141,10 +143,10 @@ func (w *world) postLargest(ctx context.Context, t *testing.T, pod corev1.Pod) m
 }
 
 // post sends one body over a connection of its own.
-func (w *world) post(ctx context.Context, pod corev1.Pod, body []byte) (int, error) {
+func (s *suite) post(ctx context.Context, pod corev1.Pod, body []byte) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	raw, err := w.cluster.Dialer("node-1")(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, "8443"))
+	raw, err := s.Cluster.Dialer("node-1")(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, "8443"))
 	if err != nil {
 		return 0, err
 	}
@@ -187,12 +189,12 @@ func largeReview(t *testing.T, size int) []byte {
 }
 
 // createLargest creates pods of the largest size through kube-apiserver, all at once.
-func (w *world) createLargest(ctx context.Context, t *testing.T) {
+func (s *suite) createLargest(ctx context.Context, t *testing.T) {
 	t.Helper()
 	var all sync.WaitGroup
 	for i := range podsAtOnce {
 		all.Go(func() {
-			made, err := w.createRaw(ctx, largestPodOf(i))
+			made, err := s.createRaw(ctx, largestPodOf(i))
 			if err != nil {
 				t.Errorf("create pod %d: %v", i, err)
 				return
@@ -206,9 +208,9 @@ func (w *world) createLargest(ctx context.Context, t *testing.T) {
 }
 
 // createRaw makes a dry run of a pod that is JSON already: Go's encoder would escape what it holds.
-func (w *world) createRaw(ctx context.Context, pod []byte) (corev1.Pod, error) {
+func (s *suite) createRaw(ctx context.Context, pod []byte) (corev1.Pod, error) {
 	var made corev1.Pod
-	err := w.client.CoreV1().RESTClient().Post().Namespace(loadNamespace).Resource("pods").Param("dryRun", metav1.DryRunAll).
+	err := s.Client.CoreV1().RESTClient().Post().Namespace(loadNamespace).Resource("pods").Param("dryRun", metav1.DryRunAll).
 		SetHeader("Content-Type", "application/json").Body(pod).Do(ctx).Into(&made)
 	return made, err
 }
@@ -222,5 +224,5 @@ func largestPodOf(ordinal int) []byte {
 	return fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"large-%d","labels":{%q:"true"},"annotations":{%q:%q},`+
 		`"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"large","uid":"00000000-0000-0000-0000-000000000001","controller":true}]},`+
 		`"spec":{"containers":[{"name":"pause","image":%q,"args":["%s"]}]}}`,
-		ordinal, webhook.Label, webhook.Annotation, `{"key": "name", "even": "node1", "odd": "node2"}`, cluster.PauseImage, fill)
+		ordinal, webhook.Label, webhook.Annotation, kit.ByParity, cluster.PauseImage, fill)
 }

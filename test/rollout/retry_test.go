@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
 // labelled is a pod for a stand-in.
@@ -23,7 +24,8 @@ func labelled(value string) *corev1.Pod {
 
 // testRetryAfter refuses each first call the way internal/server does, once with
 // Retry-After and once, as the control, without.
-func (w *world) testRetryAfter(ctx context.Context, t *testing.T) {
+func (s *suite) testRetryAfter(t *testing.T) {
+	ctx := s.Ctx
 	for _, test := range []struct {
 		name, retryAfter string
 		status           int
@@ -34,7 +36,7 @@ func (w *world) testRetryAfter(ctx context.Context, t *testing.T) {
 		{"retry-429", "1", http.StatusTooManyRequests, 2, true},
 		{"no-retry-503", "", http.StatusServiceUnavailable, 1, false},
 	} {
-		s := startStandin(t, w, time.Minute, func(call int32, out http.ResponseWriter) bool {
+		server := startStandin(t, s, time.Minute, func(call int32, out http.ResponseWriter) bool {
 			if call > 1 {
 				return false
 			}
@@ -45,13 +47,13 @@ func (w *world) testRetryAfter(ctx context.Context, t *testing.T) {
 			http.Error(out, "this replica is shutting down, try another one", test.status)
 			return true
 		})
-		s.register(ctx, t, w, test.name)
+		server.register(ctx, t, s, test.name)
 		// kube-apiserver follows webhook configurations by a watch: until it has seen
 		// this one, pods are created without a call.
 		var err error
-		seen := until(ctx, 10*time.Second, func(ctx context.Context) error {
-			_, err = w.client.CoreV1().Pods(loadNamespace).Create(ctx, labelled(test.name), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			if s.calls.Load() == 0 {
+		seen := kit.Until(ctx, 10*time.Second, func(ctx context.Context) error {
+			_, err = s.Client.CoreV1().Pods(loadNamespace).Create(ctx, labelled(test.name), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if server.calls.Load() == 0 {
 				return context.DeadlineExceeded
 			}
 			return nil
@@ -60,14 +62,14 @@ func (w *world) testRetryAfter(ctx context.Context, t *testing.T) {
 			t.Errorf("%s: the webhook was never called", test.name)
 			continue
 		}
-		if created := err == nil; created != test.created || s.calls.Load() != test.calls {
-			t.Errorf("%s: created %v (%v) after %d calls, want %v after %d", test.name, created, err, s.calls.Load(), test.created, test.calls)
+		if created := err == nil; created != test.created || server.calls.Load() != test.calls {
+			t.Errorf("%s: created %v (%v) after %d calls, want %v after %d", test.name, created, err, server.calls.Load(), test.created, test.calls)
 		}
 		if !test.created && (err == nil || !strings.Contains(err.Error(), "failed calling webhook")) {
 			t.Errorf("%s: got %v, want a failed call", test.name, err)
 		}
 	}
 	if !t.Failed() {
-		w.remark("kube-apiserver repeats a call answered 503 or 429 with `Retry-After: 1`, and the pod is created at the second; without the header it refuses the pod after one call.")
+		s.Remark("kube-apiserver repeats a call answered 503 or 429 with `Retry-After: 1`, and the pod is created at the second; without the header it refuses the pod after one call.")
 	}
 }

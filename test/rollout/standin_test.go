@@ -21,6 +21,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // standin is a webhook inside this test that allows every pod, in the network of
@@ -34,11 +36,11 @@ type standin struct {
 
 // startStandin serves with before in front of every answer; before returns true
 // when it has answered itself. The server has net/http's own life.
-func startStandin(t *testing.T, w *world, idle time.Duration, before func(call int32, w http.ResponseWriter) bool) *standin {
+func startStandin(t *testing.T, in *suite, idle time.Duration, before func(call int32, w http.ResponseWriter) bool) *standin {
 	t.Helper()
-	ip := w.cluster.NodeIP("node-1")
-	listener, err := w.cluster.Listen("node-1", "tcp", net.JoinHostPort(ip, "0"))
-	must(t, err)
+	ip := in.Cluster.NodeIP("node-1")
+	listener, err := in.Cluster.Listen("node-1", "tcp", net.JoinHostPort(ip, "0"))
+	kit.Must(t, err)
 	certificate, bundle := selfSigned(t, net.ParseIP(ip))
 	s := &standin{address: listener.Addr().String(), bundle: bundle}
 	server := &http.Server{
@@ -76,7 +78,7 @@ func allow(out http.ResponseWriter, body []byte) {
 }
 
 // register sends pods with the label rollout-test=name to the stand-in.
-func (s *standin) register(ctx context.Context, t *testing.T, w *world, name string) {
+func (s *standin) register(ctx context.Context, t *testing.T, in *suite, name string) {
 	t.Helper()
 	url, fail, none, timeout := "https://"+s.address+"/mutate", registrationv1.Fail, registrationv1.SideEffectClassNone, int32(5)
 	configuration := &registrationv1.MutatingWebhookConfiguration{
@@ -91,9 +93,9 @@ func (s *standin) register(ctx context.Context, t *testing.T, w *world, name str
 			}},
 		}},
 	}
-	configurations := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	configurations := in.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	_, err := configurations.Create(ctx, configuration, metav1.CreateOptions{})
-	must(t, err)
+	kit.Must(t, err)
 	t.Cleanup(func() {
 		if err := configurations.Delete(context.WithoutCancel(ctx), configuration.Name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
@@ -104,7 +106,7 @@ func (s *standin) register(ctx context.Context, t *testing.T, w *world, name str
 func selfSigned(t *testing.T, ip net.IP) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	kit.Must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{ip}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -63,18 +64,18 @@ func (s *span) add(at time.Time) {
 }
 
 // startTraffic returns when every pod that is created from now on is seen.
-func startTraffic(ctx context.Context, t *testing.T, w *world, namespace string) *traffic {
+func startTraffic(ctx context.Context, t *testing.T, s *suite, namespace string) *traffic {
 	t.Helper()
 	ctx, end := context.WithCancel(ctx)
-	r := &traffic{client: w.client, namespace: namespace, end: end, created: map[string]int{}, wrong: map[string]int{}}
-	seen, err := w.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
-	must(t, err)
-	pods, err := w.client.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: seen.ResourceVersion})
-	must(t, err)
-	r.canary, err = w.startCanary(ctx)
-	must(t, err)
-	r.dryRuns, err = w.ours.startLoad(ctx)
-	must(t, err)
+	r := &traffic{client: s.Client, namespace: namespace, end: end, created: map[string]int{}, wrong: map[string]int{}}
+	seen, err := s.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	kit.Must(t, err)
+	pods, err := s.Client.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: seen.ResourceVersion})
+	kit.Must(t, err)
+	r.canary, err = s.startCanary(ctx)
+	kit.Must(t, err)
+	r.dryRuns, err = s.ours.startLoad(ctx)
+	kit.Must(t, err)
 	r.running.Go(func() { r.watch(ctx, pods) })
 	r.running.Go(func() { every(ctx, recreatePace, r.recreate) })
 	r.running.Go(func() { every(ctx, probePace, func(ctx context.Context) { r.probe(ctx, probesAtOnce) }) })
@@ -90,7 +91,7 @@ func (r *traffic) stop() {
 }
 
 func every(ctx context.Context, pace time.Duration, do func(context.Context)) {
-	for sleep(ctx, pace) == nil {
+	for kit.Sleep(ctx, pace) == nil {
 		do(ctx)
 	}
 }

@@ -15,13 +15,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/webhook"
 )
 
 // upgrade is one upgrade from the previous version and the way back.
 type upgrade struct {
-	*world
+	*suite
 	// previous is the directory of the previous version's manifests.
 	previous  string
 	namespace string
@@ -32,10 +33,11 @@ type upgrade struct {
 }
 
 // testUpgrade leaves the previous version behind, so it is the last chapter.
-func (w *world) testUpgrade(ctx context.Context, t *testing.T) {
-	previous := w.loadPrevious(ctx, t)
+func (s *suite) testUpgrade(t *testing.T) {
+	ctx := s.Ctx
+	previous := s.loadPrevious(ctx, t)
 	for n := 1; ; n++ {
-		u := &upgrade{world: w, previous: previous, namespace: fmt.Sprintf("rollout-upgrade-%d", n)}
+		u := &upgrade{suite: s, previous: previous, namespace: fmt.Sprintf("rollout-upgrade-%d", n)}
 		u.run(ctx, t)
 		there, back := u.there.lost(ctx, t), u.back.lost(ctx, t)
 		t.Logf("upgrade: %s\nlost: %v\nway back: %s\nlost: %v", u.there, there, u.back, back)
@@ -54,12 +56,12 @@ func (w *world) testUpgrade(ctx context.Context, t *testing.T) {
 }
 
 func (u *upgrade) run(ctx context.Context, t *testing.T) {
-	must(t, u.webhook.Uninstall(ctx)) // so that the previous version makes the first keys
-	must(t, u.apply(ctx, u.previous))
-	must(t, u.ours.settle(ctx))
-	must(t, u.makeNamespace(ctx, u.namespace))
+	kit.Must(t, u.Uninstall(ctx)) // so that the previous version makes the first keys
+	kit.Must(t, u.apply(ctx, u.previous))
+	kit.Must(t, u.ours.settle(ctx))
+	u.Namespace(t, u.namespace)
 	t.Cleanup(func() {
-		if err := u.client.CoreV1().Namespaces().Delete(context.WithoutCancel(ctx), u.namespace, metav1.DeleteOptions{}); err != nil {
+		if err := u.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(ctx), u.namespace, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -76,18 +78,18 @@ func (u *upgrade) run(ctx context.Context, t *testing.T) {
 func (u *upgrade) upgrade(ctx context.Context, t *testing.T) map[string]types.UID {
 	t.Helper()
 	keys := u.keys(ctx, t)
-	u.there = startTraffic(ctx, t, u.world, u.namespace)
+	u.there = startTraffic(ctx, t, u.suite, u.namespace)
 	defer u.there.stop()
 	u.createSet(ctx, t, byList)
 	u.expectRefused(ctx, t)
-	must(t, sleep(ctx, time.Second))
-	must(t, u.apply(ctx, u.webhook.Path("manifests")))
-	must(t, u.mix(ctx, u.there, cluster.WebhookImageName))
-	must(t, u.ours.rolledOut(ctx))
+	kit.Must(t, kit.Sleep(ctx, time.Second))
+	kit.Must(t, u.apply(ctx, u.Path("manifests")))
+	kit.Must(t, u.mix(ctx, u.there, cluster.WebhookImageName))
+	kit.Must(t, u.ours.rolledOut(ctx))
 	u.status = time.Now()
-	must(t, u.ours.settle(ctx))
+	kit.Must(t, u.ours.settle(ctx))
 	uids := u.expectPlaced(ctx, t)
-	must(t, sleep(ctx, time.Second))
+	kit.Must(t, kit.Sleep(ctx, time.Second))
 	u.expectKeys(ctx, t, keys)
 	return uids
 }
@@ -96,16 +98,16 @@ func (u *upgrade) upgrade(ctx context.Context, t *testing.T) map[string]types.UI
 func (u *upgrade) goBack(ctx context.Context, t *testing.T) {
 	t.Helper()
 	keys := u.keys(ctx, t)
-	u.back = startTraffic(ctx, t, u.world, u.namespace)
+	u.back = startTraffic(ctx, t, u.suite, u.namespace)
 	defer u.back.stop()
-	must(t, sleep(ctx, 2*time.Second))
-	_, err := u.cluster.Kubectl(ctx, "rollout", "undo", "deployment/"+webhook.Deployment, "--namespace", webhook.Namespace)
-	must(t, err)
-	must(t, u.mix(ctx, u.back, previousImage))
-	must(t, u.ours.rolledOut(ctx))
-	must(t, u.apply(ctx, u.previous))
-	must(t, u.ours.settle(ctx))
-	must(t, sleep(ctx, time.Second))
+	kit.Must(t, kit.Sleep(ctx, 2*time.Second))
+	_, err := u.Cluster.Kubectl(ctx, "rollout", "undo", "deployment/"+webhook.Deployment, "--namespace", webhook.Namespace)
+	kit.Must(t, err)
+	kit.Must(t, u.mix(ctx, u.back, previousImage))
+	kit.Must(t, u.ours.rolledOut(ctx))
+	kit.Must(t, u.apply(ctx, u.previous))
+	kit.Must(t, u.ours.settle(ctx))
+	kit.Must(t, kit.Sleep(ctx, time.Second))
 	u.expectKeys(ctx, t, keys)
 }
 
@@ -113,7 +115,7 @@ func (u *upgrade) goBack(ctx context.Context, t *testing.T) {
 // machine they would be together for hardly longer than a second. There kube-apiserver also needs few connections, and goes on
 // with those that it has: only bursts that need more than the 25 idle ones that it keeps reach the new replica.
 func (u *upgrade) mix(ctx context.Context, pods *traffic, image string) error {
-	err := until(ctx, waitTimeout, func(ctx context.Context) error {
+	err := kit.Until(ctx, waitTimeout, func(ctx context.Context) error {
 		_, err := u.ours.replica(ctx, func(pod corev1.Pod) bool { return pod.Spec.Containers[0].Image == image })
 		return err
 	})
@@ -124,7 +126,7 @@ func (u *upgrade) mix(ctx context.Context, pods *traffic, image string) error {
 		return err
 	}
 	burst := probesAtOnce
-	mixed := until(ctx, 30*time.Second, func(ctx context.Context) error {
+	mixed := kit.Until(ctx, 30*time.Second, func(ctx context.Context) error {
 		both := pods.bothAnswered()
 		if both >= mixedTime {
 			return nil
@@ -140,27 +142,27 @@ func (u *upgrade) report() {
 	u.rows = append(u.rows,
 		newRow(event{name: "upgrade from the version before"}, []load.Report{u.there.dryRuns.Report()}),
 		newRow(event{name: "`kubectl rollout undo` of it"}, []load.Report{u.back.dryRuns.Report()}))
-	u.remark("Upgrade from the version before, paused until both versions had answered for a while: they did for %.1f s. "+
+	u.Remark("Upgrade from the version before, paused until both versions had answered for a while: they did for %.1f s. "+
 		"After `kubectl rollout status` the old replicas, which drain, refused the last newer form at %+.1f s; the last pod of a StatefulSet that had waited for the upgrade was created at %+.1f s.",
 		u.there.bothAnswered().Seconds(), u.there.refused.last.Sub(u.status).Seconds(), u.there.lastByList.Sub(u.status).Seconds())
 }
 
 func (u *upgrade) apply(ctx context.Context, manifests string) error {
-	_, err := u.cluster.Kubectl(ctx, "apply", "-f", manifests)
+	_, err := u.Cluster.Kubectl(ctx, "apply", "-f", manifests)
 	return err
 }
 
 func (u *upgrade) createSet(ctx context.Context, t *testing.T, f form) {
 	t.Helper()
-	_, err := u.client.AppsV1().StatefulSets(u.namespace).Create(ctx, unscheduled(f.set, setReplicas, f.rule), metav1.CreateOptions{})
-	must(t, err)
+	_, err := u.Client.AppsV1().StatefulSets(u.namespace).Create(ctx, unscheduled(f.set, setReplicas, f.rule), metav1.CreateOptions{})
+	kit.Must(t, err)
 }
 
 // expectRefused waits until the StatefulSet of byList says why it has no pods.
 func (u *upgrade) expectRefused(ctx context.Context, t *testing.T) {
 	t.Helper()
-	must(t, until(ctx, 10*time.Second, func(ctx context.Context) error {
-		for _, message := range failedCreates(ctx, t, u.client, u.namespace, byList.set) {
+	kit.Must(t, kit.Until(ctx, 10*time.Second, func(ctx context.Context) error {
+		for _, message := range failedCreates(ctx, t, u.Client, u.namespace, byList.set) {
 			if refusedAs(message, refusal) {
 				return nil
 			}
@@ -174,8 +176,8 @@ func (u *upgrade) expectRefused(ctx context.Context, t *testing.T) {
 func (u *upgrade) expectPlaced(ctx context.Context, t *testing.T) map[string]types.UID {
 	t.Helper()
 	var pods *corev1.PodList
-	must(t, until(ctx, time.Minute, func(ctx context.Context) (err error) {
-		pods, err = u.client.CoreV1().Pods(u.namespace).List(ctx, metav1.ListOptions{LabelSelector: "set=" + byList.set})
+	kit.Must(t, kit.Until(ctx, time.Minute, func(ctx context.Context) (err error) {
+		pods, err = u.Client.CoreV1().Pods(u.namespace).List(ctx, metav1.ListOptions{LabelSelector: "set=" + byList.set})
 		if err == nil && len(pods.Items) != setReplicas {
 			err = fmt.Errorf("%d of %d pods of %s created", len(pods.Items), setReplicas, byList.set)
 		}
@@ -197,7 +199,7 @@ func failedCreates(ctx context.Context, t *testing.T, client kubernetes.Interfac
 	events, err := client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: "reason=FailedCreate,involvedObject.kind=StatefulSet,involvedObject.name=" + set,
 	})
-	must(t, err)
+	kit.Must(t, err)
 	var messages []string
 	for _, e := range events.Items {
 		messages = append(messages, e.Message)
