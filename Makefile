@@ -61,16 +61,16 @@ verify: test test-cluster ## run all tests; those on a real cluster need root
 
 .PHONY: test-cluster
 test-cluster: ## run the tests on real clusters (root)
-	@if [ "$$(id -u)" = 0 ]; then set -x; TEST_CLUSTER=1 $(GO) test -p 1 -count=1 -timeout 30m -v -run 'Cluster|EndToEnd|Chaos' ./test/...; \
+	@if [ "$$(id -u)" = 0 ]; then set -x; TEST_CLUSTER=1 $(GO) test -p 1 -short -count=1 -timeout 30m -v -run 'Cluster|EndToEnd|Chaos' ./test/...; \
 	else echo "NOT RUN: the tests on a real cluster, which need root for namespaces, mounts and cgroups"; fi
 
 .PHONY: test-chaos
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
-	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos -write docs/rotation.md
 
 .PHONY: test-alerts
 test-alerts: ## alerts on a real cluster, with 30 rollouts and a flood of 100,000 events (root)
-	TEST_CLUSTER=1 TEST_ALERTS=full $(GO) test -count=1 -timeout 40m -v -run EndToEnd ./test/alerts
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 40m -v -run EndToEnd ./test/alerts
 
 .PHONY: test-plan
 test-plan: ## compare plan with what becomes of SETS random StatefulSets on a real control plane (root)
@@ -78,11 +78,11 @@ test-plan: ## compare plan with what becomes of SETS random StatefulSets on a re
 
 .PHONY: test-rollout
 test-rollout: ## restart, kill and drain replicas under load on a real cluster and count refused pods (root)
-	TEST_CLUSTER=1 ROLLOUT=full ROLLOUT_TABLE=$(TABLE) $(GO) test -count=1 -timeout 60m -v -run EndToEnd ./test/rollout
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 60m -v -run EndToEnd ./test/rollout -write "$(TABLE)"
 
 .PHONY: test-gate
 test-gate: ## take all replicas away with each failure policy, kill, cut off, place 2000 pods; writes docs/availability.md (root)
-	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 180m -v -run EndToEnd ./test/gate -outage=$(OUTAGE)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 180m -v -run EndToEnd ./test/gate -outage=$(OUTAGE) -write docs/availability.md
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)

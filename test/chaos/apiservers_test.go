@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -20,7 +21,7 @@ const configurationKeys = "/mutatingwebhookconfigurations/"
 
 func startSecondAPIServer(ctx context.Context, s *suite) error {
 	var err error
-	s.second, err = s.cluster.StartSecondAPIServer(ctx, configurationKeys)
+	s.second, err = s.Cluster.StartSecondAPIServer(ctx, configurationKeys)
 	return err
 }
 
@@ -52,7 +53,7 @@ func staleThroughRotation(ctx context.Context, a *attempt) error {
 	if err := a.awaitScale(ctx, replicas); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil {
+	if err := kit.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	client, err := kubernetes.NewForConfig(second.Config)
@@ -100,14 +101,14 @@ func stoppedThroughRotation(ctx context.Context, attempts []*attempt) error {
 	if _, err := a.distrust(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, time.Second); err != nil {
+	if err := kit.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	if err := second.Continue(); err != nil {
 		return err
 	}
 	continued := time.Now()
-	if err := sleep(ctx, 3*time.Second); err != nil {
+	if err := kit.Sleep(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	waited := 0

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"k8s.io/client-go/rest"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -87,7 +89,7 @@ func (a *attempt) expect(from, to time.Time, causes ...string) {
 }
 
 func (a *attempt) startLoad(ctx context.Context, sc scenario) error {
-	through := []*rest.Config{a.suite.cluster.RESTConfig()}
+	through := []*rest.Config{a.suite.Cluster.RESTConfig()}
 	if sc.twoAPIServers {
 		through = append(through, a.suite.second.Config)
 	}
@@ -118,7 +120,7 @@ func (a *attempt) inject(ctx context.Context, sc scenario) error {
 	isControl := a.target == a.suite.control
 	if isControl {
 		injection, limit = sc.control, shortControlSettleTimeout
-		if a.suite.full {
+		if !testing.Short() {
 			limit = controlSettleTimeout
 		}
 	}
@@ -127,17 +129,17 @@ func (a *attempt) inject(ctx context.Context, sc scenario) error {
 			return fmt.Errorf("%s: %w", a.name, err)
 		}
 	}
-	if err := sleep(ctx, a.suite.pause); err != nil {
+	if err := kit.Sleep(ctx, a.suite.pause); err != nil {
 		return err
 	}
-	if isControl && sc.rescue != nil && a.suite.full {
+	if isControl && sc.rescue != nil && !testing.Short() {
 		if err := sc.rescue(ctx, a); err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
 		}
 	}
 	err := a.settle(ctx, limit)
 	if err == nil {
-		err = sleep(ctx, time.Second)
+		err = kit.Sleep(ctx, time.Second)
 	}
 	a.stopLoad() // the other webhook may take longer
 	if err != nil && isControl {
@@ -153,7 +155,7 @@ func (a *attempt) inject(ctx context.Context, sc scenario) error {
 // revive restarts a textbook that does not come back; in the short form nobody
 // needs it any more.
 func (a *attempt) revive(ctx context.Context) error {
-	if !a.suite.full {
+	if !!testing.Short() {
 		return nil
 	}
 	if err := a.restart(ctx); err != nil {
@@ -204,14 +206,4 @@ func (a *attempt) bundleAfter() (time.Duration, bool) {
 		}
 	}
 	return 0, false
-}
-
-// sleep waits, or fails when ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

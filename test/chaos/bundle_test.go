@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/retry"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // changeBundle writes the caBundle, unless it is that already.
@@ -73,7 +76,7 @@ func recreateConfiguration(ctx context.Context, a *attempt) error {
 	if err := configurations.Delete(ctx, a.configuration, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("delete configuration: %w", err)
 	}
-	if err := sleep(ctx, time.Second); err != nil {
+	if err := kit.Sleep(ctx, time.Second); err != nil {
 		return err
 	}
 	a.hit = time.Now()
@@ -98,7 +101,7 @@ const (
 func putBack(ctx context.Context, a *attempt) error {
 	var both errgroup.Group
 	previous, d := []byte(a.bundle), putBackShort
-	if a.suite.full {
+	if !testing.Short() {
 		d = putBackFor
 	}
 	both.Go(func() error {

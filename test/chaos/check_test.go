@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -126,12 +127,12 @@ func (a *attempt) logVersions(t *testing.T) {
 
 // checkReplicas looks at the logs and at the answers that the replicas got.
 func (s *suite) checkReplicas(ctx context.Context, t *testing.T, sc scenario, a *attempt) {
-	must(t, sleep(ctx, 2*logInterval))
+	kit.Must(t, kit.Sleep(ctx, 2*logInterval))
 	for _, line := range s.logs.errors(a.begin, sc.errors) {
 		t.Errorf("%s of %s logged an error: %s", line.At.Format("15:04:05.000"), line.pod, line.text)
 	}
 	forbidden, err := s.forbidden(ctx)
-	must(t, err)
+	kit.Must(t, err)
 	switch n := forbidden - a.forbidden; {
 	case n <= 0: // fewer, when replicas were replaced
 	case sc.forbids:
@@ -143,7 +144,7 @@ func (s *suite) checkReplicas(ctx context.Context, t *testing.T, sc scenario, a 
 
 // forbidden counts the requests of our replicas that were answered with 403.
 func (s *suite) forbidden(ctx context.Context) (float64, error) {
-	return s.webhook.Sum(ctx, "rest_client_requests_total", map[string]string{"code": "403"})
+	return s.Sum(ctx, "rest_client_requests_total", map[string]string{"code": "403"})
 }
 
 func TestUnexplained(t *testing.T) {

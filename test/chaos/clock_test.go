@@ -9,6 +9,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // wrongClock is a label of the replica whose clock is off.
@@ -53,7 +55,7 @@ func wrongClockReplica(ctx context.Context, a *attempt) error {
 
 // removeSkewed gives ours its ordinary replicas again.
 func removeSkewed(ctx context.Context, s *suite) error {
-	err := s.client.AppsV1().Deployments(s.ours.namespace).Delete(ctx, skewedName, metav1.DeleteOptions{})
+	err := s.Client.AppsV1().Deployments(s.ours.namespace).Delete(ctx, skewedName, metav1.DeleteOptions{})
 	return errors.Join(err, s.ours.scale(ctx, replicas))
 }
 
@@ -65,11 +67,11 @@ func (s *suite) addSkewed(ctx context.Context) error {
 	labels := maps.Clone(d.Spec.Template.Labels)
 	labels[wrongClock] = "true"
 	d.Name, d.Spec.Selector.MatchLabels, d.Spec.Template.Labels = skewedName, labels, labels
-	deployments := s.client.AppsV1().Deployments(s.ours.namespace)
+	deployments := s.Client.AppsV1().Deployments(s.ours.namespace)
 	if _, err := deployments.Create(ctx, d, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create Deployment: %w", err)
 	}
-	return until(ctx, time.Minute, func(ctx context.Context) error {
+	return kit.Until(ctx, time.Minute, func(ctx context.Context) error {
 		d, err := deployments.Get(ctx, skewedName, metav1.GetOptions{})
 		if err == nil && d.Status.AvailableReplicas != 1 {
 			err = errors.New("the replica with the wrong clock is not ready")
@@ -102,7 +104,7 @@ func (a *attempt) checkSkewed(ctx context.Context) error {
 		return fmt.Errorf("find the replica with the wrong clock: %d pods, %w", len(list.Items), err)
 	}
 	pod := list.Items[0]
-	skew, err := a.suite.webhook.Gauge(ctx, pod, "sts_webhook_clock_skew_seconds")
+	skew, err := a.suite.Gauge(ctx, pod, "sts_webhook_clock_skew_seconds")
 	if err != nil {
 		return err
 	}

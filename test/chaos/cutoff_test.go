@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -28,26 +29,26 @@ func distrustCutOff(ctx context.Context, a *attempt) error {
 		return err
 	}
 	pod, old := pods[0], a.seen.newest(secretKind).keyring.cas
-	if err := a.suite.cluster.CutOff(ctx, pod.Spec.NodeName, pod.Status.PodIP); err != nil {
+	if err := a.suite.Cluster.CutOff(ctx, pod.Spec.NodeName, pod.Status.PodIP); err != nil {
 		return err
 	}
 	connected := false
 	defer func() {
 		if !connected {
-			_ = a.suite.cluster.Reconnect(context.WithoutCancel(ctx), pod.Spec.NodeName)
+			_ = a.suite.Cluster.Reconnect(context.WithoutCancel(ctx), pod.Spec.NodeName)
 		}
 	}()
 	if err := distrust(ctx, a); err != nil {
 		return err
 	}
 	distrusted := time.Now()
-	if err := sleep(ctx, cutOffFor); err != nil {
+	if err := kit.Sleep(ctx, cutOffFor); err != nil {
 		return err
 	}
 	if err := a.handshake(ctx, pod, []byte(a.bundle)); err != nil {
 		return fmt.Errorf("check that %s was cut off: it does not serve the old certificate: %w", pod.Name, err)
 	}
-	if err := a.suite.cluster.Reconnect(ctx, pod.Spec.NodeName); err != nil {
+	if err := a.suite.Cluster.Reconnect(ctx, pod.Spec.NodeName); err != nil {
 		return err
 	}
 	connected = true
@@ -58,7 +59,7 @@ func distrustCutOff(ctx context.Context, a *attempt) error {
 // nothing else changed.
 func (a *attempt) reconnected(ctx context.Context, pod corev1.Pod, old []string, distrusted time.Time) error {
 	back := time.Now()
-	err := until(ctx, settleTimeout, func(ctx context.Context) error {
+	err := kit.Until(ctx, settleTimeout, func(ctx context.Context) error {
 		return a.handshake(ctx, pod, []byte(a.seen.newest(configKind).bundle))
 	})
 	if err != nil {
@@ -67,7 +68,7 @@ func (a *attempt) reconnected(ctx context.Context, pod corev1.Pod, old []string,
 	served := time.Now()
 	a.expect(a.hit, served, untrusted)
 	a.remark("its replica served the new certificate %.1f s after it was reconnected", served.Sub(back).Seconds())
-	if err := sleep(ctx, 5*time.Second); err != nil {
+	if err := kit.Sleep(ctx, 5*time.Second); err != nil {
 		return err
 	}
 	for _, kind := range []string{secretKind, configKind} {

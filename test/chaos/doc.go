@@ -2,8 +2,9 @@
 // counts the creations that were lost. The textbook webhook (test/textbook)
 // suffers the same in the same cluster, as the control.
 //
-//	TEST_CLUSTER=1 go test -run Chaos -v ./test/chaos               a selection, 3 minutes
-//	TEST_CLUSTER=1 CHAOS=full go test -run Chaos -v ./test/chaos    everything, 40 minutes
+//	TEST_CLUSTER=1 go test -short -run Chaos -v ./test/chaos                       a selection, 3 minutes
+//	TEST_CLUSTER=1 go test -run Chaos -v ./test/chaos -write docs/rotation.md      everything, 40 minutes (make test-chaos)
+//	TEST_CLUSTER=1 go test -run 'Chaos/caBundle' -v ./test/chaos                   some scenarios
 //
 // A scenario (see scenarios_test.go) is an injection and what is expected after it.
 // Both webhooks are under a load of their own, from before the injection until they
@@ -15,12 +16,4 @@
 // A machine that stalls delays repairs, too. A pod that no webhook sees is created
 // five times a second; when that took long, and everything that went wrong in the
 // attempt is a timeout or a delay, the attempt is repeated, at most twice.
-//
-// Variables:
-//
-//	CLUSTER_NAME  the cluster to use; one of that name is kept, others are removed
-//	CHAOS         "full" for everything
-//	CHAOS_ONLY    a regular expression: the scenarios to run
-//	CHAOS_TABLE   a file whose part between the markers becomes the table; with
-//	              CHAOS_ONLY, those rows of it are replaced
 package chaos

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // nextFormatAndBack rolls out a build whose record has the next format, and rolls it
@@ -40,13 +42,13 @@ func (a *attempt) rollOut(ctx context.Context, image string, do func(context.Con
 	if err := a.patch(ctx, `{"spec":{"template":{"spec":{"containers":[{"name":%q,"image":%q}]}}}}`, a.container, image); err != nil {
 		return err
 	}
-	err := until(ctx, time.Minute, func(ctx context.Context) error {
+	err := kit.Until(ctx, time.Minute, func(ctx context.Context) error {
 		pods, err := a.pods(ctx)
 		if err != nil {
 			return err
 		}
 		for _, pod := range pods {
-			if pod.Spec.Containers[0].Image == image && podReady(pod) {
+			if pod.Spec.Containers[0].Image == image && kit.Ready(pod) {
 				return nil
 			}
 		}

@@ -9,8 +9,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
-
-	"sts-mutating-webhook/test/cluster"
 )
 
 const (
@@ -23,40 +21,14 @@ const (
 // quickFlags let a rotation take seconds.
 var quickFlags = []string{"--ca-overlap=2s", "--rotation-check=1s"}
 
-// loadImages builds the images in dir and loads them into every node.
-func (s *suite) loadImages(ctx context.Context, dir string) error {
-	ours, control := filepath.Join(dir, "ours.tar"), filepath.Join(dir, "textbook.tar")
-	if err := cluster.BuildWebhookImage(ctx, ours); err != nil {
-		return err
-	}
-	if err := cluster.BuildProgramImage(ctx, textbookImage, "test/textbook", control); err != nil {
-		return err
-	}
-	archives := []string{ours, control}
-	if s.full {
-		next := filepath.Join(dir, "next.tar")
-		variable := fmt.Sprintf("sts-mutating-webhook/internal/rotator.recordFormat=%d", nextFormat)
-		if err := cluster.BuildWebhookVariant(ctx, nextFormatImage, next, variable); err != nil {
-			return err
-		}
-		archives = append(archives, next)
-	}
-	for _, archive := range archives {
-		if err := s.cluster.LoadImage(ctx, archive); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *suite) textbookManifest() string {
-	return s.webhook.Path("test/textbook/manifests/textbook.yaml")
+	return s.Path("test/textbook/manifests/textbook.yaml")
 }
 
 // copyManifests copies manifests/ into a directory with three replicas, quickFlags,
 // and what change makes of each file; nil changes nothing.
 func (s *suite) copyManifests(dir string, change func(file, content string) string) error {
-	files, err := filepath.Glob(s.webhook.Path("manifests/*.yaml"))
+	files, err := filepath.Glob(s.Path("manifests/*.yaml"))
 	if err != nil {
 		return err
 	}
@@ -86,7 +58,7 @@ func (s *suite) copyManifests(dir string, change func(file, content string) stri
 
 // deployment is the one of the manifests with other replicas and flags.
 func (s *suite) deployment(n int32, flags []string) (*appsv1.Deployment, error) {
-	content, err := os.ReadFile(s.webhook.Path("manifests/40-deployment.yaml"))
+	content, err := os.ReadFile(s.Path("manifests/40-deployment.yaml"))
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +71,13 @@ func (s *suite) deployment(n int32, flags []string) (*appsv1.Deployment, error) 
 }
 
 func (s *suite) apply(ctx context.Context) error {
-	_, err := s.cluster.Kubectl(ctx, "apply", "-f", s.manifests)
+	_, err := s.Cluster.Kubectl(ctx, "apply", "-f", s.manifests)
 	return err
 }
 
 // reinstall makes ours as fresh as a first installation.
 func (s *suite) reinstall(ctx context.Context) error {
-	if err := s.webhook.Uninstall(ctx); err != nil {
+	if err := s.Uninstall(ctx); err != nil {
 		return err
 	}
 	if err := s.apply(ctx); err != nil {
@@ -119,7 +91,7 @@ func (s *suite) reinstall(ctx context.Context) error {
 func (s *suite) configure(ctx context.Context, flags ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if err := s.webhook.Configure(ctx, flags...); err != nil {
+	if err := s.Configure(ctx, flags...); err != nil {
 		return err
 	}
 	if err := s.ours.drained(ctx, replicas); err != nil {

@@ -11,29 +11,31 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
+	"sts-mutating-webhook/test/process"
 )
 
 // apiserverGone takes the apiserver away for a while.
 func apiserverGone(d time.Duration) func(context.Context, []*attempt) error {
 	return func(ctx context.Context, attempts []*attempt) error {
-		return attempts[0].suite.withoutAPIServer(ctx, func() error { return sleep(ctx, d) })
+		return attempts[0].suite.withoutAPIServer(ctx, func() error { return kit.Sleep(ctx, d) })
 	}
 }
 
 func (s *suite) withoutAPIServer(ctx context.Context, do func() error) error {
-	if err := s.cluster.StopAPIServer(ctx); err != nil {
+	if err := s.Cluster.StopAPIServer(ctx); err != nil {
 		return err
 	}
 	failed := do()
-	if err := s.cluster.StartAPIServer(ctx); err != nil {
+	if err := s.Cluster.StartAPIServer(ctx); err != nil {
 		return err
 	}
 	// With a leader election it would have ended by itself. One that lives on looks at
 	// the nodes by what it knew before, and a minute later takes all of them for dead.
-	if err := s.cluster.KillDaemon(ctx, cluster.ControllerManager); err != nil {
+	if err := s.Cluster.KillDaemon(ctx, cluster.ControllerManager); err != nil {
 		return err
 	}
-	if err := s.cluster.StartDaemon(ctx, cluster.ControllerManager); err != nil {
+	if err := s.Cluster.StartDaemon(ctx, cluster.ControllerManager); err != nil {
 		return err
 	}
 	return failed
@@ -62,7 +64,7 @@ func startedWithoutAPIServer(ctx context.Context, attempts []*attempt) error {
 	}
 	back := time.Now()
 	// Until the endpoint is gone, calls reach a replica that has no certificate.
-	err = until(ctx, settleTimeout, func(ctx context.Context) error {
+	err = kit.Until(ctx, settleTimeout, func(ctx context.Context) error {
 		text, err := a.readyz(ctx, pod)
 		if err == nil && text != "ok" {
 			err = fmt.Errorf("%s is not ready: %s", pod.Name, text)
@@ -93,9 +95,9 @@ func (a *attempt) awaitExplanation(ctx context.Context, pod corev1.Pod, killed t
 	const address, cause = "10.96.0.1:443", "connection refused"
 	var started time.Time
 	text := ""
-	err := until(ctx, 30*time.Second, func(ctx context.Context) error {
-		for _, pid := range pids(pod, a.program) {
-			if t, err := startOf(pid); err == nil && t.After(killed) {
+	err := kit.Until(ctx, 30*time.Second, func(ctx context.Context) error {
+		for _, pid := range process.All(pod, a.program) {
+			if t, err := process.Started(pid); err == nil && t.After(killed) {
 				started = t
 			}
 		}
@@ -114,7 +116,7 @@ func (a *attempt) awaitExplanation(ctx context.Context, pod corev1.Pod, killed t
 	took := time.Since(started)
 	a.measure("/readyz named the address and the cause", took, explainLimit)
 	a.remark("/readyz named the address and the cause %.1f s after the start", took.Seconds())
-	if err := sleep(ctx, 2*logInterval); err != nil {
+	if err := kit.Sleep(ctx, 2*logInterval); err != nil {
 		return err
 	}
 	for _, line := range a.suite.logs.with(started, address) {

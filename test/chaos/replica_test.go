@@ -7,9 +7,11 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/kit"
 )
 
-func nothing(ctx context.Context, _ *attempt) error { return sleep(ctx, 2*time.Second) }
+func nothing(ctx context.Context, _ *attempt) error { return kit.Sleep(ctx, 2*time.Second) }
 
 func oneReplica(ctx context.Context, a *attempt) error {
 	a.hit = time.Now()
@@ -20,7 +22,7 @@ func oneReplica(ctx context.Context, a *attempt) error {
 		if err := a.awaitScale(ctx, n); err != nil {
 			return err
 		}
-		if err := sleep(ctx, 3*time.Second); err != nil {
+		if err := kit.Sleep(ctx, 3*time.Second); err != nil {
 			return err
 		}
 	}
@@ -47,7 +49,7 @@ func reapply(n int) injection {
 // the fleet has told of no repair yet.
 func nothingReported(ctx context.Context, s *suite) error {
 	note := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, reportAnnotation)
-	if _, err := s.client.CoreV1().Secrets(s.ours.namespace).Patch(ctx, s.ours.secret, types.MergePatchType, note, metav1.PatchOptions{}); err != nil {
+	if _, err := s.Client.CoreV1().Secrets(s.ours.namespace).Patch(ctx, s.ours.secret, types.MergePatchType, note, metav1.PatchOptions{}); err != nil {
 		return fmt.Errorf("patch Secret: %w", err)
 	}
 	if err := s.ours.restart(ctx); err != nil {

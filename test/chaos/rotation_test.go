@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sts-mutating-webhook/internal/rotator"
+	"sts-mutating-webhook/test/kit"
 )
 
 // Steps of a rotation, as the Secret's annotation records them.
@@ -157,7 +158,7 @@ func killInEveryStep(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, 2*time.Second); err != nil {
+	if err := kit.Sleep(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	if err := a.kill(pods[2]); err != nil {
@@ -177,7 +178,7 @@ func killThree(ctx context.Context, a *attempt) error {
 		if err := a.kill(pod); err != nil {
 			return err
 		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		if err := kit.Sleep(ctx, 2*time.Second); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -84,7 +85,7 @@ func (s *suite) try(ctx context.Context, t *testing.T, sc scenario, n int) (row,
 		}()
 	}
 	if sc.prepare != nil {
-		must(t, sc.prepare(ctx, s))
+		kit.Must(t, sc.prepare(ctx, s))
 	}
 	attempts, stall := s.observe(ctx, t, sc)
 	a := attempts[0]
@@ -106,13 +107,13 @@ func (s *suite) try(ctx context.Context, t *testing.T, sc scenario, n int) (row,
 // first, and the longest time that the cluster took for a pod that no webhook sees.
 func (s *suite) observe(ctx context.Context, t *testing.T, sc scenario) ([]*attempt, time.Duration) {
 	attempts, err := s.begin(ctx, sc)
-	must(t, err)
-	unseen := load.Target{Config: s.cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}
+	kit.Must(t, err)
+	unseen := load.Target{Config: s.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}
 	canary, err := load.Start(ctx, load.Options{Target: unseen, Rate: 5})
-	must(t, err)
+	kit.Must(t, err)
 	defer canary.Stop()
 	for _, a := range attempts {
-		must(t, a.startLoad(ctx, sc))
+		kit.Must(t, a.startLoad(ctx, sc))
 		defer a.stopLoad()
 	}
 	err = s.inject(ctx, sc, attempts)
@@ -147,7 +148,7 @@ func longest(canary load.Report) time.Duration {
 // begin waits until all is well and notes what is before the injection.
 func (s *suite) begin(ctx context.Context, sc scenario) ([]*attempt, error) {
 	attempts := []*attempt{{target: s.ours, suite: s}}
-	if (sc.control != nil || sc.bystander) && (s.full || sc.shortControl) {
+	if (sc.control != nil || sc.bystander) && (!testing.Short() || sc.shortControl) {
 		attempts = append(attempts, &attempt{target: s.control, suite: s})
 	}
 	for _, a := range attempts {
@@ -165,7 +166,7 @@ func (s *suite) begin(ctx context.Context, sc scenario) ([]*attempt, error) {
 
 // inject carries out the injection on all webhooks at once and returns when they have settled.
 func (s *suite) inject(ctx context.Context, sc scenario, attempts []*attempt) error {
-	if err := sleep(ctx, s.pause/2); err != nil {
+	if err := kit.Sleep(ctx, s.pause/2); err != nil {
 		return err
 	}
 	if sc.cluster != nil {

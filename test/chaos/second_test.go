@@ -17,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // secondNamespace holds a second installation of ours.
@@ -30,7 +32,7 @@ const (
 
 // secondInstallation is ours in another namespace, with one replica.
 func (s *suite) secondInstallation() *target {
-	second := ours(s.cluster, s.client)
+	second := ours(s.Cluster, s.Client)
 	second.name, second.namespace, second.replicas = "the second installation", secondNamespace, 1
 	return second
 }
@@ -58,11 +60,11 @@ func (s *suite) removeSecond(ctx context.Context) error {
 		{"delete", "clusterrolebinding", "sts-webhook-second", "--ignore-not-found"},
 		{"delete", "namespace", secondNamespace, "--ignore-not-found"},
 	} {
-		if _, err := s.cluster.Kubectl(ctx, args...); err != nil {
+		if _, err := s.Cluster.Kubectl(ctx, args...); err != nil {
 			return err
 		}
 	}
-	configurations := s.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+	configurations := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	config, err := configurations.Get(ctx, s.ours.configuration, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -108,7 +110,7 @@ func secondEntry(ctx context.Context, a *attempt) error {
 		return err
 	}
 	a.hit = time.Now()
-	if _, err := a.suite.cluster.Kubectl(ctx, "apply", "-f", dir); err != nil {
+	if _, err := a.suite.Cluster.Kubectl(ctx, "apply", "-f", dir); err != nil {
 		return err
 	}
 	// Server-side apply by another manager adds an entry and leaves ours.
@@ -147,7 +149,7 @@ func movedAway(ctx context.Context, a *attempt) error {
 	}
 	a.hit = time.Now()
 	moved := a.hit
-	if _, err := a.suite.cluster.Kubectl(ctx, "apply", "-f", dir); err != nil {
+	if _, err := a.suite.Cluster.Kubectl(ctx, "apply", "-f", dir); err != nil {
 		return err
 	}
 	second := a.suite.secondInstallation()
@@ -171,7 +173,7 @@ func movedAway(ctx context.Context, a *attempt) error {
 
 // quiet checks that nobody writes the configuration for a while.
 func (a *attempt) quiet(ctx context.Context, since time.Time) error {
-	if err := sleep(ctx, quietFor); err != nil {
+	if err := kit.Sleep(ctx, quietFor); err != nil {
 		return err
 	}
 	if versions, _ := a.seen.after(since, configKind); len(versions) > 0 {
@@ -189,7 +191,7 @@ func (a *attempt) stillReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ready := slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return !podReady(pod) })
+	ready := slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return !kit.Ready(pod) })
 	if len(ready) != replicas {
 		return fmt.Errorf("count replicas while no entry calls them: %d ready, want %d", len(ready), replicas)
 	}

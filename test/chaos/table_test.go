@@ -1,11 +1,7 @@
 package chaos
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,65 +77,6 @@ func markdown(rows []row) string {
 	return b.String()
 }
 
-// The part of a document between these lines is written by this package.
-const (
-	tableBegin = "<!-- written by test/chaos: begin -->\n"
-	tableEnd   = "<!-- written by test/chaos: end -->\n"
-)
-
-// replaceTable returns document with the part between the markers replaced.
-func replaceTable(document []byte, table string) ([]byte, error) {
-	before, rest, found := bytes.Cut(document, []byte(tableBegin))
-	_, after, found2 := bytes.Cut(rest, []byte(tableEnd))
-	if !found || !found2 {
-		return nil, errors.New("find markers: the document has none")
-	}
-	return bytes.Join([][]byte{before, []byte(table), after}, nil), nil
-}
-
-// withRows returns the document with those rows replaced that text holds too, by
-// their first column.
-func withRows(document, text string) string {
-	rows := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name := firstColumn(line); name != "" {
-			rows[name] = line
-		}
-	}
-	var b strings.Builder
-	for line := range strings.Lines(document) {
-		if row, again := rows[firstColumn(line)]; again {
-			line = row
-		}
-		b.WriteString(line)
-	}
-	return b.String()
-}
-
-// firstColumn is the name of a row; empty for a line that is none.
-func firstColumn(line string) string {
-	if columns := strings.Split(line, "|"); len(columns) > 2 && columns[0] == "" {
-		return strings.TrimSpace(columns[1])
-	}
-	return ""
-}
-
-// writeTable writes the table, or some rows of it, into a file.
-func writeTable(name, text string, some bool) error {
-	document, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	if some {
-		return os.WriteFile(name, []byte(withRows(string(document), text)), 0o644)
-	}
-	document, err = replaceTable(document, tableBegin+"\n"+text+"\n"+tableEnd)
-	if err != nil {
-		return fmt.Errorf("write table into %s: %w", filepath.Base(name), err)
-	}
-	return os.WriteFile(name, document, 0o644)
-}
-
 func TestTable(t *testing.T) {
 	text := markdown([]row{
 		{name: "a", ours: "0 of 9", control: "3 of 9 (1.0 s)", healed: "0.10 s", remarks: []string{"x", "y"}},
@@ -147,15 +84,5 @@ func TestTable(t *testing.T) {
 	})
 	if want := "| a | 0 of 9 | 3 of 9 (1.0 s) | 0.10 s | x; y |\n| b | 1 of 9 (0.1 s) | – | – | **failed**;  |\n"; !strings.HasSuffix(text, want) {
 		t.Errorf("got\n%s\nwant at its end\n%s", text, want)
-	}
-	got, err := replaceTable([]byte("above\n"+tableBegin+"old\n"+tableEnd+"below\n"), "new\n")
-	if err != nil || string(got) != "above\nnew\nbelow\n" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if got := withRows("| s |\n|---|\n| a | 1 |\n| b | 2 |\ntext | a |\n", "| s |\n|---|\n| b | 3 |\n"); got != "| s |\n|---|\n| a | 1 |\n| b | 3 |\ntext | a |\n" {
-		t.Errorf("with another row b: got\n%s", got)
-	}
-	if _, err := replaceTable([]byte("no markers"), "new"); err == nil {
-		t.Error("a document without markers: want an error")
 	}
 }

@@ -8,17 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -93,7 +92,7 @@ func (t *target) scale(ctx context.Context, n int) error {
 // awaitScale returns when there are n replicas of the newest template, all Ready.
 // Others may still drain; see drained.
 func (t *target) awaitScale(ctx context.Context, n int32) error {
-	return until(ctx, controlSettleTimeout, func(ctx context.Context) error {
+	return kit.Until(ctx, controlSettleTimeout, func(ctx context.Context) error {
 		d, err := t.client.AppsV1().Deployments(t.namespace).Get(ctx, t.deployment, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -114,7 +113,7 @@ func (t *target) awaitScale(ctx context.Context, n int32) error {
 
 // drained returns when n replicas are left, those that still drain included.
 func (t *target) drained(ctx context.Context, n int) error {
-	return until(ctx, time.Minute, func(ctx context.Context) error {
+	return kit.Until(ctx, time.Minute, func(ctx context.Context) error {
 		list, err := t.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
 		if err == nil && len(list.Items) != n {
 			err = fmt.Errorf("%d replicas are left, want %d", len(list.Items), n)
@@ -155,7 +154,7 @@ func (t *target) settled(ctx context.Context) error {
 	}
 	ready := 0
 	for _, pod := range pods {
-		if !podReady(pod) {
+		if !kit.Ready(pod) {
 			continue
 		}
 		if err := t.handshake(ctx, pod, t.bundleOf(config)); err != nil {
@@ -185,28 +184,10 @@ func (t *target) handshake(ctx context.Context, pod corev1.Pod, bundle []byte) e
 
 // settle waits until the target has settled.
 func (t *target) settle(ctx context.Context, limit time.Duration) error {
-	if err := until(ctx, limit, t.settled); err != nil {
+	if err := kit.Until(ctx, limit, t.settled); err != nil {
 		return fmt.Errorf("wait for %s to settle: %w", t.name, err)
 	}
 	return nil
-}
-
-// until polls until done returns nil; its last error says why not, when the limit is reached.
-func until(ctx context.Context, limit time.Duration, done func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	var last error
-	err := wait.PollUntilContextCancel(ctx, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		// What the end of ctx makes of the last attempt explains nothing.
-		if err := done(ctx); err == nil || last == nil || ctx.Err() == nil && !strings.Contains(err.Error(), "would exceed context deadline") {
-			last = err
-		}
-		return last == nil, nil
-	})
-	if err != nil && last != nil {
-		return fmt.Errorf("after %s: %w", limit, last)
-	}
-	return err
 }
 
 // entry is the entry of a configuration that calls the target; nil when there is none.
@@ -225,13 +206,4 @@ func (t *target) bundleOf(config *admissionv1.MutatingWebhookConfiguration) []by
 		return entry.ClientConfig.CABundle
 	}
 	return nil
-}
-
-func podReady(pod corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

@@ -9,6 +9,8 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // refusedFor is how long writes are refused after a rotation was asked for in vain.
@@ -34,7 +36,7 @@ func writesRefused(ctx context.Context, a *attempt) error {
 	if err := a.request(asking, false); !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("ask for a rotation that nobody may carry out: got %v, want no answer in %s", err, refusedFor)
 	}
-	overdue, err := a.suite.webhook.Sum(ctx, overdueMetric, nil)
+	overdue, err := a.suite.Sum(ctx, overdueMetric, nil)
 	if err != nil {
 		return err
 	}
@@ -62,8 +64,8 @@ func writesRefused(ctx context.Context, a *attempt) error {
 
 // nothingOverdue checks that no replica still misses what another one has done.
 func nothingOverdue(ctx context.Context, a *attempt) error {
-	return until(ctx, 10*time.Second, func(ctx context.Context) error {
-		overdue, err := a.suite.webhook.Sum(ctx, overdueMetric, nil)
+	return kit.Until(ctx, 10*time.Second, func(ctx context.Context) error {
+		overdue, err := a.suite.Sum(ctx, overdueMetric, nil)
 		if err == nil && overdue > 0 {
 			err = fmt.Errorf("%s: got %v after the rotation, want 0", overdueMetric, overdue)
 		}

@@ -45,6 +45,9 @@ type Options struct {
 	// Programs are built into images and loaded beside the webhook: directories of
 	// main packages, from the checkout's root, by the images' names.
 	Programs map[string]string
+	// Variants are images of the webhook in which a variable has another value: as the
+	// linker's -X takes it, by the images' names.
+	Variants map[string]string
 	// Meanwhile runs while the cluster comes up; nil is nothing.
 	Meanwhile func(context.Context) error
 }
@@ -99,10 +102,17 @@ func bringUp(ctx context.Context, t *testing.T, o Options) *cluster.Cluster {
 		return err
 	})
 	work.Go(func() error { return cluster.BuildWebhookImage(workCtx, archives[0]) })
+	archive := func() string {
+		archives = append(archives, filepath.Join(dir, fmt.Sprintf("%d.tar", len(archives))))
+		return archives[len(archives)-1]
+	}
 	for image, program := range o.Programs {
-		archive := filepath.Join(dir, fmt.Sprintf("%d.tar", len(archives)))
-		archives = append(archives, archive)
-		work.Go(func() error { return cluster.BuildProgramImage(workCtx, image, program, archive) })
+		file := archive()
+		work.Go(func() error { return cluster.BuildProgramImage(workCtx, image, program, file) })
+	}
+	for image, variable := range o.Variants {
+		file := archive()
+		work.Go(func() error { return cluster.BuildWebhookVariant(workCtx, image, file, variable) })
 	}
 	if o.Meanwhile != nil {
 		work.Go(func() error { return o.Meanwhile(workCtx) })

@@ -3,6 +3,7 @@ package kit
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,8 +17,9 @@ const interval = 50 * time.Millisecond
 func Until(ctx context.Context, limit time.Duration, done func(context.Context) error) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, interval, limit, true, func(ctx context.Context) (bool, error) {
-		// What the end of ctx makes of the last attempt explains nothing.
-		if err := done(ctx); err == nil || ctx.Err() == nil {
+		// What the end of ctx makes of the last attempt explains nothing; the second text is that of
+		// client-go's rate limiter.
+		if err := done(ctx); err == nil || last == nil || ctx.Err() == nil && !strings.Contains(err.Error(), "would exceed context deadline") {
 			last = err
 		}
 		return last == nil, nil

@@ -24,12 +24,24 @@ func PID(pod corev1.Pod, program string) (int, error) {
 	}
 	// The cgroup is named after the container; the pod's sandbox has one of its own.
 	_, container, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
-	var found []int
+	found := inCgroup(container, program)
+	if len(found) != 1 {
+		return 0, fmt.Errorf("find %s in pod %s: %d processes, want 1", program, pod.Name, len(found))
+	}
+	return found[0], nil
+}
+
+// All finds the processes whose argv[0] is program in all containers of a pod, those that
+// its status does not name yet or any more included.
+func All(pod corev1.Pod, program string) []int { return inCgroup("pod"+string(pod.UID), program) }
+
+// inCgroup finds processes by their argv[0] and by a part of their cgroup's path.
+func inCgroup(part, program string) (found []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails only for a malformed pattern
 	for _, dir := range dirs {
 		// Processes end at any time: what cannot be read is not what we look for.
 		cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if err != nil || !strings.Contains(string(cgroup), container) {
+		if err != nil || !strings.Contains(string(cgroup), part) {
 			continue
 		}
 		cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -41,10 +53,7 @@ func PID(pod corev1.Pod, program string) (int, error) {
 			found = append(found, pid)
 		}
 	}
-	if len(found) != 1 {
-		return 0, fmt.Errorf("find %s in pod %s: %d processes, want 1", program, pod.Name, len(found))
-	}
-	return found[0], nil
+	return found
 }
 
 // CPU is the processor time, user and system, that the process has used. It adds
