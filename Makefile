@@ -6,7 +6,8 @@
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Tools with versions of their own, so that go.mod lists what the product needs.
+TOOL = $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
@@ -104,4 +105,8 @@ fuzz: ## run every fuzz test for FUZZTIME
 lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt on: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+	$(TOOL) staticcheck ./...
+
+.PHONY: vulncheck
+vulncheck: ## look for known vulnerabilities in what the program calls (needs https://vuln.go.dev)
+	$(TOOL) govulncheck ./...

@@ -155,7 +155,7 @@ func (a *attempt) inject(ctx context.Context, sc scenario) error {
 // revive restarts a textbook that does not come back; in the short form nobody
 // needs it any more.
 func (a *attempt) revive(ctx context.Context) error {
-	if !!testing.Short() {
+	if testing.Short() {
 		return nil
 	}
 	if err := a.restart(ctx); err != nil {

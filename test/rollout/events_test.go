@@ -141,7 +141,7 @@ func (s *suite) testEvents(t *testing.T) {
 	ctx := s.Ctx
 	controlLost := 0
 	for _, e := range events(!testing.Short()) {
-		if e.full && !!testing.Short() {
+		if e.full && testing.Short() {
 			continue
 		}
 		t.Run(strings.Trim(e.name, "`"), func(t *testing.T) {
