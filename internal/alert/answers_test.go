@@ -17,7 +17,7 @@ func TestEveryFailure(t *testing.T) {
 		behaviour dingtalktest.Behaviour
 		reason    string
 		calls     int  // within two minutes
-		kept      bool // told once the robot is well
+		kept      bool // reported once the robot is well
 	}{
 		"busy":                {dingtalktest.Errcode(-1), reasonServer, 8, true},
 		"throttled":           {dingtalktest.Errcode(130101), reasonThrottled, 1, true},
@@ -51,7 +51,7 @@ func TestEveryFailure(t *testing.T) {
 		"an echo of the call": {dingtalktest.Echo, reasonTimestamp, 4, true}, // each attempt is signed again by the answer's date
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			simulate(t, func(t *testing.T, w *fixture) {
 				n := w.start()
 				w.robot.Behave(c.behaviour)
 				n.Notify(denied("web"))
@@ -87,7 +87,7 @@ func TestEveryFailure(t *testing.T) {
 }
 
 // hidesCredentials fails if a text holds the token or the secret, in any coding.
-func (w *world) hidesCredentials(texts ...string) {
+func (w *fixture) hidesCredentials(texts ...string) {
 	w.t.Helper()
 	for _, text := range texts {
 		if len(text) == 0 {
@@ -131,7 +131,7 @@ func TestAlertTestExplainsTheAnswer(t *testing.T) {
 		"not an address":  {url: "what is this?", want: "mounted credentials cannot be used"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			simulate(t, func(t *testing.T, w *fixture) {
 				if c.robot.Token != "" {
 					w.route(dingtalktest.New(c.robot))
 				}

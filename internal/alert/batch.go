@@ -91,7 +91,7 @@ func (b *batch) count(waiting int, last bool) {
 // line of each, then the second of each.
 func (q *queue) inTurn(lines []*line) []*line {
 	type place struct{ recovered, turn int }
-	places, turns := make(map[*line]place, len(lines)), spaces{}
+	places, turns := make(map[*line]place, len(lines)), namespaceCounts{}
 	for _, l := range lines {
 		p := place{turn: turns[l.key.namespace]}
 		if turns[l.key.namespace]++; l.key.reason == Recovered {

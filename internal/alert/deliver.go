@@ -7,9 +7,9 @@ import (
 )
 
 // tell sends one message and acts on the answer.
-func (r *robot) tell(ctx context.Context, last bool) {
+func (r *robot) sendNext(ctx context.Context, last bool) {
 	now := r.o.Clock.Now()
-	c, at, waits := r.turn(now)
+	c, at, waits := r.nextCategory(now)
 	if !waits || at.After(now) {
 		return
 	}
@@ -60,7 +60,7 @@ func (r *robot) attempt(ctx context.Context, c category, last bool) (batch, erro
 		r.metrics.failed.WithLabelValues(failed.reason).Inc()
 	}
 	if err == nil {
-		r.settle(b, true)
+		r.delivered(b, true)
 	}
 	return b, err
 }
@@ -106,18 +106,18 @@ func (r *robot) isolate(b batch, cause *failure) {
 	if halved {
 		return
 	}
-	r.settle(b, false)
+	r.delivered(b, false)
 	for _, e := range b.entries {
 		r.o.Log.Info("gave up an alert that DingTalk refuses", "reason", cause.reason, "code", cause.code,
 			"event", e.key.reason, "namespace", e.key.namespace, "statefulSet", e.key.statefulSet)
 	}
 }
 
-// settle takes what a message told out of the queue; without accepted it was given up.
-func (r *robot) settle(b batch, accepted bool) {
+// delivered takes what a message reported out of the queue; without accepted it was given up.
+func (r *robot) delivered(b batch, accepted bool) {
 	now := r.o.Clock.Now()
 	r.mu.Lock()
-	r.queue.settle(b, now, accepted)
+	r.queue.delivered(b, now, accepted)
 	r.mu.Unlock()
 	if accepted {
 		r.metrics.sent.Inc()

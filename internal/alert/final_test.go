@@ -10,7 +10,7 @@ import (
 )
 
 func TestTheLastMessageTellsWhatWaits(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		n.Notify(placed("web", 0, "node1"))
 		n.Notify(Event{Kind: Lifecycle, Reason: Stopping})
@@ -29,7 +29,7 @@ func TestTheLastMessageTellsWhatWaits(t *testing.T) {
 }
 
 func TestTheEndWithNothingToTellIsSilentAndImmediate(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.pass(time.Minute)
 		began := time.Now()
@@ -57,7 +57,7 @@ func TestTheEndComesWithinThreeSeconds(t *testing.T) {
 		"while silent after a wrong setting was seen": {dingtalktest.Errcode(310000), 30 * time.Second, 0, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			simulate(t, func(t *testing.T, w *fixture) {
 				n := w.start()
 				w.pass(rateWindow) // a young process has no last message
 				w.robot.Behave(c.behaviour)
@@ -82,7 +82,7 @@ func TestTheEndComesWithinThreeSeconds(t *testing.T) {
 }
 
 func TestTheLastMessageIsTriedWhilePausedForTroubleThatMayBeOver(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.robot.Behave(dingtalktest.Errcode(310000))
 		n.Notify(denied("web"))
@@ -97,7 +97,7 @@ func TestTheLastMessageIsTriedWhilePausedForTroubleThatMayBeOver(t *testing.T) {
 }
 
 func TestACallInFlightAtTheEndIsNotRepeated(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.listen.delay = 2 * time.Second
 		n := w.start()
 		n.Notify(denied("web"))
@@ -111,7 +111,7 @@ func TestACallInFlightAtTheEndIsNotRepeated(t *testing.T) {
 }
 
 func TestTheLastMessageSaysHowMuchItLeavesOut(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.pass(rateWindow)
 		for i := range maxDenialsPerNamespace {
@@ -131,7 +131,7 @@ func TestTheLastMessageSaysHowMuchItLeavesOut(t *testing.T) {
 }
 
 func TestAtTheEndTheShareIsKept(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.AlertRate = defaultAlertRate
 		n := w.start()
 		w.pass(20 * time.Second)

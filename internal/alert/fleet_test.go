@@ -11,9 +11,9 @@ import (
 )
 
 // TestFleetPlacesTwoHundredReplicas is the promise as users see it: three
-// replicas of the webhook, a StatefulSet of 200, every ordinal told once.
+// replicas of the webhook, a StatefulSet of 200, every ordinal reported once.
 func TestFleetPlacesTwoHundredReplicas(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.AlertRate = defaultAlertRate
 		fleet := []*instance{w.start(), w.start(), w.start()}
 		random := rand.New(rand.NewPCG(1, 2))
@@ -26,18 +26,18 @@ func TestFleetPlacesTwoHundredReplicas(t *testing.T) {
 		for ordinal := range 200 {
 			want := []string{"name=node1", "name=node2"}[ordinal%2]
 			if got := sum[fmt.Sprintf("shop/web-%d", ordinal)]; got != want {
-				t.Errorf("ordinal %d was told as %q, want %q", ordinal, got, want)
+				t.Errorf("ordinal %d was reported as %q, want %q", ordinal, got, want)
 			}
 		}
 		if len(sum) != 200 || stats.Bans != 0 || stats.MaxPerWindow > dingtalktest.MaxPerWindow {
-			t.Errorf("%d pods told, %d bans, %d messages in the worst minute", len(sum), stats.Bans, stats.MaxPerWindow)
+			t.Errorf("%d pods reported, %d bans, %d messages in the worst minute", len(sum), stats.Bans, stats.MaxPerWindow)
 		}
 		t.Logf("%d messages for 200 pods, %d in the worst minute", stats.Accepted, stats.MaxPerWindow)
 	})
 }
 
 func TestNotifyFromManyGoroutines(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		var callers sync.WaitGroup
 		for caller := range int32(8) {
@@ -53,7 +53,7 @@ func TestNotifyFromManyGoroutines(t *testing.T) {
 		callers.Wait()
 		w.pass(time.Minute)
 		if got := len(w.placedSum()); got != 2000 {
-			t.Errorf("%d pods told, want 2000", got)
+			t.Errorf("%d pods reported, want 2000", got)
 		}
 	})
 }

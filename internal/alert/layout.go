@@ -68,9 +68,9 @@ func (r *renderer) layOut(p part) string {
 	case p.quote && r.messageType == typeMarkdown:
 		before = "> "
 	case p.label != "" && r.messageType == typeMarkdown:
-		before = "**" + p.label + "**" + r.say.colon
+		before = "**" + p.label + "**" + r.phrases.colon
 	case p.label != "":
-		before = p.label + r.say.colon
+		before = p.label + r.phrases.colon
 	}
 	return before + strings.Join(p.lines, "\n"+before)
 }

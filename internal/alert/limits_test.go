@@ -19,7 +19,7 @@ func space(i int) Event {
 }
 
 func TestAFloodIsBoundedAndItsDropsAreReported(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.robot.Behave(dingtalktest.Hang) // the worst case: one batch is stuck while the queue fills
 		n.Notify(denied("first"))
@@ -42,21 +42,21 @@ func TestAFloodIsBoundedAndItsDropsAreReported(t *testing.T) {
 		w.robot.Behave(dingtalktest.OK)
 		w.pass(20 * time.Minute)
 		texts := w.texts()
-		if got := strings.Count(w.told(), fmt.Sprintf("%d were dropped", flood-defaultMaxLines+1)); got != 1 {
+		if got := strings.Count(w.sent(), fmt.Sprintf("%d were dropped", flood-defaultMaxLines+1)); got != 1 {
 			t.Errorf("the drops were reported %d times, want once, in %d messages", got, len(texts))
 		}
 		if !strings.Contains(texts[0], "no longer trusted") {
 			t.Errorf("the first message lacks the loss of trust, which came last")
 		}
-		if got := strings.Count(w.told(), "- space-"); got != defaultMaxLines-1 {
-			t.Errorf("%d of the flood were told, want the %d that had room", got, defaultMaxLines-1)
+		if got := strings.Count(w.sent(), "- space-"); got != defaultMaxLines-1 {
+			t.Errorf("%d of the flood were reported, want the %d that had room", got, defaultMaxLines-1)
 		}
 		n.expect(t, map[string]float64{"queue_length": 0, "dropped_total": flood - defaultMaxLines + 1})
 	})
 }
 
 func TestAFloodOfOrdinalsIsBounded(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.MaxOrdinals = 1000
 		n := w.start()
 		for ordinal := range int32(1500) {
@@ -64,7 +64,7 @@ func TestAFloodOfOrdinalsIsBounded(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		if got := len(w.placedSum()); got != 1000 {
-			t.Errorf("%d pods told, want 1000", got)
+			t.Errorf("%d pods reported, want 1000", got)
 		}
 		if !strings.Contains(w.texts()[0], "500 were dropped") {
 			t.Errorf("message %q lacks the drops", w.texts()[0])
@@ -76,7 +76,7 @@ func TestAFloodOfOrdinalsIsBounded(t *testing.T) {
 // TestScatteredOrdinalsAreSplitOverMessages takes the hardest set of ordinals, one
 // that has no ranges, at the size of the largest clusters.
 func TestScatteredOrdinalsAreSplitOverMessages(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		want := map[string]bool{}
 		random := rand.New(rand.NewPCG(3, 4))
@@ -87,7 +87,7 @@ func TestScatteredOrdinalsAreSplitOverMessages(t *testing.T) {
 		}
 		w.pass(10 * time.Minute)
 		if got := len(w.placedSum()); got != len(want) {
-			t.Errorf("%d pods told, want %d", got, len(want))
+			t.Errorf("%d pods reported, want %d", got, len(want))
 		}
 		for i, m := range w.robot.Messages() {
 			if last := i == len(w.robot.Messages())-1; strings.Contains(m.Text, "more will follow") == last {
@@ -138,7 +138,7 @@ func TestEveryMessageFits(t *testing.T) {
 					if got := lines(t, body); got > 20 {
 						t.Fatalf("%s %s: %d lines, want at most 20:\n%s", language, messageType, got, body)
 					}
-					q.settle(b, now, true)
+					q.delivered(b, now, true)
 				}
 			}
 		}
@@ -183,7 +183,7 @@ func heap() int64 {
 }
 
 func TestNotifyNeitherAllocatesNorWaitsWhileTheRobotHangs(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.robot.Behave(dingtalktest.Hang)
 		n.Notify(denied("web"))

@@ -34,11 +34,11 @@ func newMetrics(queueLength, pausedUntil func() float64) *metrics {
 		}),
 		suppressed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sts_webhook_alert_suppressed_total",
-			Help: "Events that repeated what had been told shortly before and were only counted.",
+			Help: "Events that repeated what had been reported shortly before and were only counted.",
 		}),
 		queue: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sts_webhook_alert_queue_length",
-			Help: "Merged lines that wait to be told, over all robots.",
+			Help: "Merged lines that wait to be reported, over all robots.",
 		}, queueLength),
 		pausedUntil: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sts_webhook_alert_paused_until_timestamp_seconds",

@@ -10,12 +10,12 @@
 //
 //   - The webhook's own trouble comes first and in messages of its own, then refused
 //     pods, then placed ones. Who may create pods can neither push out nor spoil what
-//     others are told: lines are bounded by namespace, names must be possible, and the
+//     others are reported: lines are bounded by namespace, names must be possible, and the
 //     lines of a message whose content DingTalk refuses are sent apart.
-//   - States (trust, clock, refused writes, recurring repairs) are told at every change.
-//     The same state, and the same mistake of the same StatefulSet, is told again only
-//     after RepeatAfter, until then counted. Another mistake is told at once.
-//   - A placed ordinal is told, or it is counted in sts_webhook_alert_dropped_total and
+//   - States (trust, clock, refused writes, recurring repairs) are reported at every change.
+//     The same state, and the same mistake of the same StatefulSet, is reported again only
+//     after RepeatAfter, until then counted. Another mistake is reported at once.
+//   - A placed ordinal is reported, or it is counted in sts_webhook_alert_dropped_total and
 //     in a message. A message that fails for a reason that may pass, or that a person can
 //     mend, stays in the queue.
 //   - A process makes at most AlertRate calls in 63 s to a robot, retries and the last
@@ -102,7 +102,7 @@ func (n *Notifier) Notify(e Event) {
 	}
 	now := n.o.Clock.Now()
 	for _, r := range *n.robots.Load() {
-		if r.hears(e) {
+		if r.receives(e) {
 			r.notify(e, n.on[Placed], now)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func TestEventsOfAWindowBecomeOneMessage(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.pass(time.Minute)
 		for _, ordinal := range []int32{4, 0, 2} {
@@ -36,12 +36,12 @@ func TestEventsOfAWindowBecomeOneMessage(t *testing.T) {
 }
 
 func TestTheSameThingIsNotToldAgainForTenMinutes(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		n.Notify(denied("web"))
 		n.Notify(placed("db", 0, "node1"))
 		w.pass(time.Minute)
-		for range 9 { // every minute: a denial, an ordinal told already and a new one
+		for range 9 { // every minute: a denial, an ordinal reported already and a new one
 			n.Notify(denied("web"))
 			n.Notify(placed("db", 0, "node1"))
 			w.pass(time.Minute - defaultWindow)
@@ -51,7 +51,7 @@ func TestTheSameThingIsNotToldAgainForTenMinutes(t *testing.T) {
 		}
 		n.expect(t, map[string]float64{"suppressed_total": 18})
 
-		n.Notify(placed("db", 2, "node1")) // news, although its line was told
+		n.Notify(placed("db", 2, "node1")) // news, although its line was reported
 		n.Notify(placed("db", 0, "node3")) // news: the same pod elsewhere
 		w.pass(10 * time.Second)
 		texts := w.texts()
@@ -72,7 +72,7 @@ func TestTheSameThingIsNotToldAgainForTenMinutes(t *testing.T) {
 }
 
 func TestOnlySelectedKindsAreReported(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.AlertOn = nil
 		n := w.start()
 		n.Notify(Event{Kind: Lifecycle, Reason: Started})
@@ -87,7 +87,7 @@ func TestOnlySelectedKindsAreReported(t *testing.T) {
 
 func TestThrottledNotifierIsSilentForTenMinutesAndLosesNothing(t *testing.T) {
 	for _, code := range []int{130101, 410100, 90030} {
-		inWorld(t, func(t *testing.T, w *world) {
+		simulate(t, func(t *testing.T, w *fixture) {
 			n := w.start()
 			w.robot.Behave(dingtalktest.Errcode(code))
 			n.Notify(placed("web", 0, "node1"))
@@ -117,7 +117,7 @@ func TestThrottledNotifierIsSilentForTenMinutesAndLosesNothing(t *testing.T) {
 }
 
 func TestPassingTroubleIsRetriedWithANewSignature(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.robot.Behave(dingtalktest.Errcode(-1))
 		w.pass(time.Minute)
@@ -166,7 +166,7 @@ func TestBackoffIsSpread(t *testing.T) {
 }
 
 func TestWrongSettingIsLoggedOnceAndMendedWithoutRestart(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F", "SECwrong")
 		n := w.start()
 		for ordinal := range int32(60) {
@@ -182,14 +182,14 @@ func TestWrongSettingIsLoggedOnceAndMendedWithoutRestart(t *testing.T) {
 		w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F", testSecret)
 		w.pass(time.Minute)
 		if got := len(w.placedSum()); got != 60 {
-			t.Errorf("%d pods told after the mending, want 60", got)
+			t.Errorf("%d pods reported after the mending, want 60", got)
 		}
 		n.expect(t, map[string]float64{"dropped_total": 0})
 	})
 }
 
 func TestCredentialsAppearChangeAndDisappearWithoutRestart(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.credentials("", "")
 		n := w.start()
 		for range 3 {
@@ -241,9 +241,9 @@ func (c *countingClock) NewTimer(d time.Duration) clock.Timer {
 	return c.RealClock.NewTimer(d)
 }
 
-// A state that holds is kept while alerts are off, to be told when they are on.
+// A state that holds is kept while alerts are off, to be reported when they are on.
 func TestWhatIsKeptWhileAlertsAreOffKeepsNobodyBusy(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.credentials("", "")
 		var c countingClock
 		w.options.Clock = &c
@@ -262,7 +262,7 @@ func TestWhatIsKeptWhileAlertsAreOffKeepsNobodyBusy(t *testing.T) {
 }
 
 func TestAFaultInTheNotifierIsSurvived(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.Random = func() float64 { panic("no luck") } // asked after a failed call
 		n := w.start()
 		w.robot.Behave(dingtalktest.Status(500))
@@ -277,7 +277,7 @@ func TestAFaultInTheNotifierIsSurvived(t *testing.T) {
 }
 
 func TestStartingTwiceFails(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.pass(time.Second)
 		if err := n.Start(t.Context()); err == nil {

@@ -35,8 +35,8 @@ type Options struct {
 	// call. Missing or empty means that calls are not signed.
 	SecretFile string
 	// RobotsDir (--dingtalk-robots-dir) holds a directory for each further robot, with
-	// the files url, secret and namespaces (one a line: the robot hears of these alone,
-	// and not of the webhook's own trouble; without the file it hears of everything).
+	// the files url, secret and namespaces (one a line: the robot receives events of these alone,
+	// and not of the webhook's own trouble; without the file it receives everything).
 	// Empty means DefaultRobotsDir; it need not exist, and is looked at every 10 s.
 	RobotsDir string
 	// MessageType (--dingtalk-message-type) is markdown or text; empty means markdown.
@@ -58,7 +58,7 @@ type Options struct {
 	// Window (--alert-window) is how long events are gathered after the first one,
 	// 1 s to 10 min; 0 means 5 s.
 	Window time.Duration
-	// RepeatAfter (--alert-repeat-after) is how long the same thing is not told
+	// RepeatAfter (--alert-repeat-after) is how long the same thing is not reported
 	// again but only counted, 1 min to 24 h; 0 means 10 min.
 	RepeatAfter time.Duration
 	// AlertRate (--alert-rate) is how many calls this process makes to a robot within

@@ -16,7 +16,7 @@ import (
 // maxUnavailable 0, a new process is ready after three seconds, then an old one is asked
 // to end, drains and reports to its end.
 type rollouts struct {
-	w            *world
+	w            *fixture
 	replicas     int
 	drain, pause time.Duration
 	running      []*instance
@@ -62,7 +62,7 @@ func TestA3ThirtyRolloutsDuringConstantNewsNeverBanTheRobot(t *testing.T) {
 		{2, 20 * time.Second, 20 * time.Second}, {2, 27 * time.Second, time.Minute}, {1, 20 * time.Second, 5 * time.Second},
 		{3, 6 * time.Second, 10 * time.Second}, {3, 6 * time.Second, time.Minute},
 	} {
-		inWorld(t, func(t *testing.T, w *world) {
+		simulate(t, func(t *testing.T, w *fixture) {
 			w.options.AlertRate = 0 // the default
 			r := &rollouts{w: w, replicas: c.replicas, drain: c.drain, pause: c.pause}
 			for range c.replicas {
@@ -91,7 +91,7 @@ func TestA3ThirtyRolloutsDuringConstantNewsNeverBanTheRobot(t *testing.T) {
 
 // Five together is what the share is made for.
 func TestA3FiveProcessesTogetherStayWithinTheLimit(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.AlertRate = 0
 		r := &rollouts{w: w}
 		for range 5 {
@@ -113,7 +113,7 @@ func TestA3FiveProcessesTogetherStayWithinTheLimit(t *testing.T) {
 }
 
 func TestRefusalsDelayPlacementsAndDoNotStarveThem(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.AlertRate = 0
 		n := w.start()
 		for minute := range int32(10) {
@@ -125,24 +125,24 @@ func TestRefusalsDelayPlacementsAndDoNotStarveThem(t *testing.T) {
 				w.pass(time.Second)
 			}
 			if got := len(w.placedSum()); got < int(minute)-1 {
-				t.Errorf("minute %d: %d placed pods told beside constant refusals, want at most two to wait", minute, got)
+				t.Errorf("minute %d: %d placed pods reported beside constant refusals, want at most two to wait", minute, got)
 			}
 		}
 	})
 }
 
 func TestTroubleOfOurOwnHasACallInReserve(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.AlertRate = 0
 		n := w.start()
 		r := &rollouts{w: w, running: []*instance{n}}
 		r.pass(5 * time.Minute)
 		for range 5 {
 			n.Notify(trust(TrustLost))
-			before := strings.Count(w.told(), "is no longer trusted")
+			before := strings.Count(w.sent(), "is no longer trusted")
 			w.pass(defaultWindow)
-			if got := strings.Count(w.told(), "is no longer trusted") - before; got != 1 {
-				t.Errorf("the loss of trust was told %d times within the window, want once", got)
+			if got := strings.Count(w.sent(), "is no longer trusted") - before; got != 1 {
+				t.Errorf("the loss of trust was reported %d times within the window, want once", got)
 			}
 			n.Notify(trust(TrustRestored))
 			r.pass(3 * time.Minute)

@@ -22,9 +22,9 @@ func (r *renderer) ownPage(b *batch, now time.Time) page {
 		if len(b.entries) == 1 {
 			p.title += r.times(worst)
 		}
-		p.paragraph(r.say.impact, r.fill(text.impact, worst))
-		p.paragraph(r.say.cause, r.fill(text.cause, worst))
-		p.paragraph(r.say.action, r.fill(text.action, worst))
+		p.paragraph(r.phrases.impact, r.fill(text.impact, worst))
+		p.paragraph(r.phrases.cause, r.fill(text.cause, worst))
+		p.paragraph(r.phrases.action, r.fill(text.action, worst))
 		p.paragraph("", text.example)
 	}
 	var lines []string
@@ -35,7 +35,7 @@ func (r *renderer) ownPage(b *batch, now time.Time) page {
 	if len(lines) > 1 || severities[reason] < resolved || severities[reason] == notice {
 		p.list(lines)
 	}
-	p.paragraph(r.say.now, r.states(b.entries, now))
+	p.paragraph(r.phrases.now, r.states(b.entries, now))
 	return p
 }
 
@@ -81,9 +81,9 @@ func (r *renderer) states(entries []entry, now time.Time) string {
 		if e.now != e.key.reason {
 			e.key.details = Details{Object: e.key.details.Object} // those of another reason
 		}
-		said = append(said, r.fill(r.text(e.now, e.key.details).line, e)+speak(r.say.since, "{time}", r.clock(e.nowSince, now)))
+		said = append(said, r.fill(r.text(e.now, e.key.details).line, e)+expand(r.phrases.since, "{time}", r.clock(e.nowSince, now)))
 	}
-	return strings.Join(said, r.say.comma)
+	return strings.Join(said, r.phrases.comma)
 }
 
 // deniedPage tells which pods were refused and what to do, and which StatefulSets
@@ -96,30 +96,30 @@ func (r *renderer) deniedPage(b *batch) page {
 		}
 	}
 	p := page{severity: severityOf(worst.key), calls: refusals > 0}
-	title, subjects := r.say.recovered, len(b.entries)
+	title, subjects := r.phrases.recovered, len(b.entries)
 	if refusals > 0 {
-		title, subjects = r.say.denied, refusals
+		title, subjects = r.phrases.denied, refusals
 	}
-	if many := map[bool]string{true: r.say.deniedMany, false: r.say.recoveredAll}[refusals > 0]; subjects > 1 {
+	if many := map[bool]string{true: r.phrases.deniedMany, false: r.phrases.recoveredAll}[refusals > 0]; subjects > 1 {
 		title = many
 	}
-	p.title = speak(title, "{set}", r.subject(worst.key), "{count}", itoa(subjects), "{others}", itoa(subjects-1))
+	p.title = expand(title, "{set}", r.subject(worst.key), "{count}", itoa(subjects), "{others}", itoa(subjects-1))
 	text := r.text(worst.key.reason, worst.key.details)
 	if len(b.entries) == 1 {
 		p.title += r.lasted(worst, worst.key.reason) + r.times(worst)
 		if refusals == 0 {
 			return p
 		}
-		p.paragraph(r.say.impact, r.say.deniedImpact)
-		p.paragraph(r.say.cause, r.cause(worst))
+		p.paragraph(r.phrases.impact, r.phrases.deniedImpact)
+		p.paragraph(r.phrases.cause, r.cause(worst))
 	} else {
 		p.list(r.deniedLines(b.entries))
 		if refusals == 0 {
 			return p
 		}
-		p.paragraph(r.say.impact, r.say.deniedImpact)
+		p.paragraph(r.phrases.impact, r.phrases.deniedImpact)
 	}
-	p.paragraph(r.say.action, r.fill(text.action, worst))
+	p.paragraph(r.phrases.action, r.fill(text.action, worst))
 	p.paragraph("", exampleOf(text, worst.key.details))
 	return p
 }
@@ -134,9 +134,9 @@ func exampleOf(text reasonText, d Details) string {
 
 func (r *renderer) deniedLines(entries []entry) (lines []string) {
 	for _, e := range entries {
-		line := r.subject(e.key) + r.times(e) + r.say.colon + r.cause(e)
+		line := r.subject(e.key) + r.times(e) + r.phrases.colon + r.cause(e)
 		if e.key.reason == Recovered {
-			line = speak(r.say.recovered, "{set}", r.subject(e.key)) + r.lasted(e, Recovered)
+			line = expand(r.phrases.recovered, "{set}", r.subject(e.key)) + r.lasted(e, Recovered)
 		}
 		lines = append(lines, line)
 	}
@@ -145,7 +145,7 @@ func (r *renderer) deniedLines(entries []entry) (lines []string) {
 
 // cause writes why a pod was refused.
 func (r *renderer) cause(e entry) string {
-	if text, known := r.say.codes[e.key.details.Code]; known {
+	if text, known := r.phrases.codes[e.key.details.Code]; known {
 		return r.fill(text, e)
 	}
 	return r.fill(r.text(e.key.reason, e.key.details).cause, e)
@@ -154,10 +154,10 @@ func (r *renderer) cause(e entry) string {
 // times says how often a thing happened.
 func (r *renderer) times(e entry) (text string) {
 	if e.count > 1 {
-		text = speak(r.say.times, "{count}", itoa(e.count))
+		text = expand(r.phrases.times, "{count}", itoa(e.count))
 	}
 	if e.repeats > 0 {
-		text += speak(r.say.repeats, "{count}", itoa(e.repeats))
+		text += expand(r.phrases.repeats, "{count}", itoa(e.repeats))
 	}
 	return text
 }
@@ -167,7 +167,7 @@ func (r *renderer) lasted(e entry, reason string) string {
 	if e.lasted == 0 || reason != e.key.reason {
 		return ""
 	}
-	return speak(r.say.lasted, "{lasted}", r.say.duration(e.lasted))
+	return expand(r.phrases.lasted, "{lasted}", r.phrases.duration(e.lasted))
 }
 
 // maxRuns bounds the ranges of ordinals in one message, at most 45 bytes each; what has
@@ -190,12 +190,12 @@ func (r *renderer) placedPage(b *batch) page {
 		all := runs(e.ordinals)
 		if len(all) > room {
 			all = all[:room]
-			told := 0
+			shown := 0
 			for _, run := range all {
-				told += run.length()
+				shown += run.length()
 			}
-			b.follow += len(e.ordinals) - told
-			e.ordinals = e.ordinals[:told]
+			b.follow += len(e.ordinals) - shown
+			e.ordinals = e.ordinals[:shown]
 		}
 		if len(all) == 0 {
 			continue
@@ -206,7 +206,7 @@ func (r *renderer) placedPage(b *batch) page {
 		kept = append(kept, e)
 	}
 	b.entries = kept
-	p := page{title: speak(r.say.placed, "{count}", itoa(total))}
+	p := page{title: expand(r.phrases.placed, "{count}", itoa(total))}
 	p.list(lines)
 	return p
 }
@@ -221,13 +221,13 @@ func (r *renderer) ordinals(all []run) string {
 		}
 		switch {
 		case run.Step == 2 && run.Even():
-			text = speak(r.say.even, "{range}", text)
+			text = expand(r.phrases.even, "{range}", text)
 		case run.Step == 2:
-			text = speak(r.say.odd, "{range}", text)
+			text = expand(r.phrases.odd, "{range}", text)
 		case run.Step > 2:
-			text = speak(r.say.step, "{range}", text, "{step}", itoa(int(run.Step)))
+			text = expand(r.phrases.step, "{range}", text, "{step}", itoa(int(run.Step)))
 		}
 		parts = append(parts, text)
 	}
-	return strings.Join(parts, r.say.listComma)
+	return strings.Join(parts, r.phrases.listComma)
 }

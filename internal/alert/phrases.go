@@ -49,7 +49,7 @@ type reasonText struct {
 }
 
 // speak fills the parameters into a text.
-func speak(text string, parameters ...string) string {
+func expand(text string, parameters ...string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
@@ -68,7 +68,7 @@ func (p *phrases) duration(d time.Duration) string {
 		n := d / u.size
 		d -= n * u.size
 		if n > 0 {
-			parts = append(parts, speak(u.text, "{n}", itoa(int(n))))
+			parts = append(parts, expand(u.text, "{n}", itoa(int(n))))
 		} else if len(parts) > 0 {
 			break
 		}
@@ -77,7 +77,7 @@ func (p *phrases) duration(d time.Duration) string {
 		}
 	}
 	if len(parts) == 0 {
-		return speak(p.sec, "{n}", "0")
+		return expand(p.sec, "{n}", "0")
 	}
 	return strings.Join(parts, p.and)
 }

@@ -16,19 +16,19 @@ const (
 	categories
 )
 
-// line is one piece of news: events that are told together in one line. It stays
-// for a while after it was told, to recognise repeats.
+// line is one piece of news: events that are reported together in one line. It stays
+// for a while after it was reported, to recognise repeats.
 type line struct {
 	key         lineKey
-	count       int                // events that wait to be told; 0: the line does not wait
-	repeats     int                // events since it was told that were only counted
+	count       int                // events that wait to be reported; 0: the line does not wait
+	repeats     int                // events since it was reported that were only counted
 	first, last time.Time          // of the events that wait
 	due         time.Time          // when the line may be sent
-	toldAt      time.Time          // zero: never
+	sentAt      time.Time          // zero: never
 	lasted      time.Duration      // for the end of a state: how long it was; 0 is unknown
 	maxBatch    int                // lines that a message with this one may have; 0: any. See split
 	ordinals    map[int32]struct{} // Placed only: those that wait
-	told        map[int32]time.Time
+	sent        map[int32]time.Time
 	state       *state // of the webhook's own
 }
 
@@ -44,15 +44,15 @@ func (l *line) events() int {
 type state struct {
 	reason  string
 	since   time.Time // when the reason was heard first
-	toldAt  time.Time // when it was told last; zero: not yet
+	sentAt  time.Time // when it was reported last; zero: not yet
 	repeats int
-	waiting *line // the newest line; nil once it was told
+	waiting *line // the newest line; nil once it was reported
 }
 
 // incident is a StatefulSet whose pods are refused.
 type incident struct {
 	since, last time.Time // of its refusals
-	lines       []*line   // that were told or wait; forgotten once it recovered
+	lines       []*line   // that were reported or wait; forgotten once it recovered
 	recovery    line      // waits while its count is not 0
 }
 
@@ -73,14 +73,14 @@ type limits struct {
 
 const (
 	// maxOwnLines bounds the webhook's own lines; the oldest goes first, so that the
-	// state of now is always told.
+	// state of now is always reported.
 	maxOwnLines = 64
 	// A namespace's lines are bounded, so that it cannot push out another's. Further
 	// denials are counted in one line, further placements are dropped.
 	maxDenialsPerNamespace    = 50
 	maxPlacementsPerNamespace = 500
 	// recoverAfter is how long a StatefulSet must not have been refused again after
-	// one of its pods was placed, to be told as recovered. Its pods may be of two
+	// one of its pods was placed, to be reported as recovered. Its pods may be of two
 	// revisions, of which one is wrong.
 	recoverAfter = 30 * time.Second
 	// incidentAge is when a StatefulSet that is neither refused nor placed any more is
@@ -88,29 +88,29 @@ const (
 	incidentAge = 24 * time.Hour
 )
 
-// queue holds what waits to be told to one robot and remembers what was. It is not
+// queue holds what waits to be reported to one robot and remembers what was. It is not
 // safe for concurrent use.
 type queue struct {
 	limits
-	lines      map[lineKey]*line    // of refusals, waiting or remembered
-	placed     map[placeKey]*line   // of placements, waiting or remembered
-	waiting    [categories][]*line  // in order of arrival
-	perSpace   [categories]spaces   // waiting lines by namespace
-	states     map[lineKey]*state   // of the webhook's own topics
-	incidents  map[setKey]*incident // of denied StatefulSets
-	ordinals   int                  // that wait, over all lines
-	remembered int                  // ordinals, over all lines
-	dropped    int                  // events refused for lack of space, not reported yet
-	wakeBefore time.Time            // when the sender looks again
-	early      bool                 // a line came that is due before that
+	lines        map[lineKey]*line           // of refusals, waiting or remembered
+	placed       map[placeKey]*line          // of placements, waiting or remembered
+	waiting      [categories][]*line         // in order of arrival
+	perNamespace [categories]namespaceCounts // waiting lines by namespace
+	states       map[lineKey]*state          // of the webhook's own topics
+	incidents    map[setKey]*incident        // of denied StatefulSets
+	ordinals     int                         // that wait, over all lines
+	remembered   int                         // ordinals, over all lines
+	dropped      int                         // events refused for lack of space, not reported yet
+	wakeBefore   time.Time                   // when the sender looks again
+	early        bool                        // a line came that is due before that
 }
 
-type spaces map[string]int
+type namespaceCounts map[string]int
 
 func newQueue(l limits) *queue {
 	q := &queue{limits: l, lines: map[lineKey]*line{}, placed: map[placeKey]*line{}, states: map[lineKey]*state{}, incidents: map[setKey]*incident{}}
-	for c := range q.perSpace {
-		q.perSpace[c] = spaces{}
+	for c := range q.perNamespace {
+		q.perNamespace[c] = namespaceCounts{}
 	}
 	return q
 }
@@ -120,7 +120,7 @@ type outcome int
 
 const (
 	queued   outcome = iota
-	repeated         // told a short while ago: only counted
+	repeated         // reported a short while ago: only counted
 	refused          // no room: dropped, and counted
 )
 
@@ -151,7 +151,7 @@ func (q *queue) addOwn(e Event, now time.Time) outcome {
 			s.waiting.merge(now)
 			return queued
 		}
-		if now.Sub(s.toldAt) < q.repeatAfter {
+		if now.Sub(s.sentAt) < q.repeatAfter {
 			s.repeats++
 			return repeated
 		}
@@ -170,11 +170,11 @@ func (q *queue) addOwn(e Event, now time.Time) outcome {
 		q.drop(q.waiting[own][0])
 		became = refused // an older one, in place of this
 	}
-	q.wait(l, own, now, q.window)
+	q.enqueue(l, own, now, q.window)
 	return became
 }
 
-// topicOf is what states are told apart by: both ends of a state are one topic.
+// topicOf is what states are distinguished by: both ends of a state are one topic.
 func topicOf(k lineKey) lineKey {
 	if !isState(k.reason) {
 		return k
@@ -193,17 +193,17 @@ func (l *line) merge(now time.Time) {
 }
 
 // wait puts a line that does not wait at the end of its category, to be sent after d.
-func (q *queue) wait(l *line, c category, now time.Time, d time.Duration) {
+func (q *queue) enqueue(l *line, c category, now time.Time, d time.Duration) {
 	l.count, l.first, l.last, l.due = 1, now, now, now.Add(d)
 	q.waiting[c] = append(q.waiting[c], l)
 	q.early = q.early || l.due.Before(q.wakeBefore)
 	if l.key.namespace != "" {
-		q.perSpace[c][l.key.namespace]++
+		q.perNamespace[c][l.key.namespace]++
 	}
 }
 
-// unwait takes a line out of those that wait, if it is one.
-func (q *queue) unwait(l *line, c category) {
+// dequeue takes a line out of those that wait, if it is one.
+func (q *queue) dequeue(l *line, c category) {
 	if l.count == 0 {
 		return
 	}
@@ -211,8 +211,8 @@ func (q *queue) unwait(l *line, c category) {
 	at := slices.Index(q.waiting[c], l)
 	q.waiting[c] = slices.Delete(q.waiting[c], at, at+1)
 	if n := l.key.namespace; n != "" {
-		if q.perSpace[c][n]--; q.perSpace[c][n] == 0 {
-			delete(q.perSpace[c], n)
+		if q.perNamespace[c][n]--; q.perNamespace[c][n] == 0 {
+			delete(q.perNamespace[c], n)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func (q *queue) drop(l *line) {
 	if l.state.waiting == l {
 		l.state.waiting = nil
 	}
-	q.unwait(l, own)
+	q.dequeue(l, own)
 }
 
 // length returns how many lines wait.

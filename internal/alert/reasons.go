@@ -42,7 +42,7 @@ const (
 	MoreDenied = "MoreDenied"
 )
 
-// severity orders what is told; the worst comes first and stands in the title.
+// severity orders what is reported; the worst comes first and stands in the title.
 type severity int
 
 const (
@@ -71,7 +71,7 @@ func severityOf(k lineKey) severity {
 	return warning
 }
 
-// endOf tells what ends a state. A state is told at every change.
+// endOf tells what ends a state. A state is reported at every change.
 var endOf = map[string]string{
 	TrustLost: TrustRestored, ClockSkew: ClockRight, WriteRefused: WriteSucceeded, RepairRecurs: RepairsEnded, PodsWaiting: PodsReleased,
 }

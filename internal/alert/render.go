@@ -20,7 +20,7 @@ var icons = map[severity]string{critical: "🔴 ", warning: "🟠 ", notice: "�
 
 // renderer writes batches as bodies of calls. It is pure: same batch and time, same bytes.
 type renderer struct {
-	say         *phrases
+	phrases     *phrases
 	messageType string
 	cluster     string
 	replica     string
@@ -35,11 +35,11 @@ func newRenderer(o Options) *renderer {
 		zone = time.UTC
 	}
 	r := &renderer{
-		say: &chinese, messageType: o.MessageType, cluster: o.ClusterName, replica: shortReplica(o.Replica), zone: zone,
+		phrases: &chinese, messageType: o.MessageType, cluster: o.ClusterName, replica: shortReplica(o.Replica), zone: zone,
 		at: at{Mobiles: o.AtMobiles, UserIDs: o.AtUserIDs, All: o.AtAll},
 	}
 	if o.Language == languageEn {
-		r.say = &english
+		r.phrases = &english
 	}
 	return r
 }
@@ -62,9 +62,9 @@ func (r *renderer) message(b *batch, now time.Time) ([]byte, error) {
 	for _, remark := range []struct {
 		text  string
 		count int
-	}{{r.say.follow, b.follow}, {r.say.lost, b.lost}, {r.say.dropped, b.dropped}} {
+	}{{r.phrases.follow, b.follow}, {r.phrases.lost, b.lost}, {r.phrases.dropped, b.dropped}} {
 		if remark.count > 0 {
-			p.paragraph("", speak(remark.text, "{count}", itoa(remark.count)))
+			p.paragraph("", expand(remark.text, "{count}", itoa(remark.count)))
 		}
 	}
 	first, last := b.span()
@@ -74,10 +74,10 @@ func (r *renderer) message(b *batch, now time.Time) ([]byte, error) {
 
 // test returns the body of alert-test's message.
 func (r *renderer) test(signed bool, now time.Time) ([]byte, error) {
-	p := page{title: r.say.test}
-	p.paragraph("", r.say.testPlain)
+	p := page{title: r.phrases.test}
+	p.paragraph("", r.phrases.testPlain)
 	if signed {
-		p.parts[0].lines[0] = r.say.testSigned
+		p.parts[0].lines[0] = r.phrases.testSigned
 	}
 	p.parts = append(p.parts, part{lines: []string{r.footer(now, now, now)}, quote: true})
 	return r.encode(p)
@@ -104,7 +104,7 @@ func (r *renderer) footer(first, last, now time.Time) string {
 	}
 	from += " (" + r.offset(last) + ")"
 	if r.replica != "" {
-		from += " · " + speak(r.say.replica, "{replica}", r.escape(r.replica))
+		from += " · " + expand(r.phrases.replica, "{replica}", r.escape(r.replica))
 	}
 	return from
 }
@@ -146,37 +146,37 @@ func (r *renderer) escape(s string) string {
 // text returns what there is to say about an entry's reason, of the entry's cause if
 // that is special.
 func (r *renderer) text(reason string, d Details) reasonText {
-	if t, special := r.say.reasons[reason+"/"+d.Cause]; special {
+	if t, special := r.phrases.reasons[reason+"/"+d.Cause]; special {
 		return t
 	}
-	if t, known := r.say.reasons[reason]; known {
+	if t, known := r.phrases.reasons[reason]; known {
 		return t
 	}
 	reason = r.escape(reason)
-	return reasonText{title: reason, line: reason + r.say.colon + "{text}", cause: "{text}"}
+	return reasonText{title: reason, line: reason + r.phrases.colon + "{text}", cause: "{text}"}
 }
 
 // fill puts the entry's parameters into a text.
 func (r *renderer) fill(text string, e entry) string {
 	d, date := e.key.details, func(t time.Time) string { return t.In(r.zone).Format("2006-01-02 15:04") }
 	value := r.escape(short(d.Value))
-	cause := r.say.causes[d.Cause]
+	cause := r.phrases.causes[d.Cause]
 	if cause == "" {
 		cause = r.escape(d.Cause)
 	}
 	manager := r.escape(short(d.Manager))
 	if d.Manager == "unknown" {
-		manager = r.say.unknown
+		manager = r.phrases.unknown
 	}
-	direction := r.say.ahead
+	direction := r.phrases.ahead
 	if d.Skew < 0 {
-		direction = r.say.behind
+		direction = r.phrases.behind
 	}
-	return speak(text,
-		"{set}", r.subject(e.key), "{field}", r.escape(short(d.Field)), "{value}", cmp.Or(value, r.say.none),
+	return expand(text,
+		"{set}", r.subject(e.key), "{field}", r.escape(short(d.Field)), "{value}", cmp.Or(value, r.phrases.none),
 		"{object}", r.escape(d.Object), "{manager}", manager, "{cause}", cause, "{repairs}", itoa(d.Count), "{pods}", itoa(d.Count),
 		"{ca}", r.escape(d.CA), "{caEnds}", date(d.CAEnds), "{certificateEnds}", date(d.CertificateEnds),
-		"{skew}", r.say.duration(d.Skew), "{direction}", direction, "{text}", r.escape(d.Text),
+		"{skew}", r.phrases.duration(d.Skew), "{direction}", direction, "{text}", r.escape(d.Text),
 	)
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// robot is one DingTalk robot: its files, what waits to be told to it, and the
+// robot is one DingTalk robot: its files, what waits to be reported to it, and the
 // goroutine, owned by Notifier.Start, that does so.
 type robot struct {
 	o       *Options
@@ -19,9 +19,9 @@ type robot struct {
 	send    func(ctx context.Context, c credentials, body []byte, now time.Time) error
 	metrics *metrics
 
-	// spaces are the namespaces that the robot hears of, nil for all of them and the
+	// only holds the namespaces whose events the robot receives, nil for all of them and the
 	// webhook itself. It is replaced as a whole when the file changes.
-	spaces atomic.Pointer[map[string]bool]
+	only atomic.Pointer[map[string]bool]
 
 	mu      sync.Mutex // guards queue and stopped; held for a few map accesses, or to copy a dozen lines
 	queue   *queue
@@ -34,7 +34,7 @@ type robot struct {
 	pace        *pace
 	failures    int           // calls in a row that failed for passing trouble
 	throttled   bool          // the pause is the robot's
-	clockOffset time.Duration // of DingTalk's clock from ours, once it told
+	clockOffset time.Duration // of DingTalk's clock from ours, once it reported
 	seen        settings      // of the files, as it was logged
 	lookedAt    time.Time
 	looked      bool
@@ -55,9 +55,9 @@ func newRobot(o *Options, name string, f files, render *renderer, m *metrics) *r
 	return r
 }
 
-// hears tells whether the robot is told of the event.
-func (r *robot) hears(e Event) bool {
-	only := r.spaces.Load()
+// receives tells whether the robot is reported of the event.
+func (r *robot) receives(e Event) bool {
+	only := r.only.Load()
 	return only == nil || *only == nil || e.Namespace != "" && (*only)[e.Namespace]
 }
 
@@ -68,7 +68,7 @@ func (r *robot) notify(e Event, placed bool, now time.Time) {
 	became := refused
 	switch {
 	case r.stopped:
-	case !r.hears(e): // any more
+	case !r.receives(e): // any more
 		became = queued
 	case e.Kind == Placed && !placed:
 		became = queued
@@ -103,7 +103,7 @@ func (r *robot) run(ctx context.Context) {
 		r.guarded(r.look)
 		wait := r.untilNext()
 		if wait <= 0 {
-			r.guarded(func() { r.tell(calls, false) })
+			r.guarded(func() { r.sendNext(calls, false) })
 			wait = 0
 		}
 		if !r.sleep(ctx, wait) {
@@ -118,7 +118,7 @@ func (r *robot) run(ctx context.Context) {
 func (r *robot) untilNext() time.Duration {
 	now := r.o.Clock.Now()
 	next := now.Add(lookEvery)
-	if _, at, waits := r.turn(now); waits && at.Before(next) {
+	if _, at, waits := r.nextCategory(now); waits && at.Before(next) {
 		next = at
 	}
 	r.mu.Lock()
@@ -127,10 +127,10 @@ func (r *robot) untilNext() time.Duration {
 	return next.Sub(now)
 }
 
-// turn returns which category is told next and when: the first one that may be told
+// turn returns which category is reported next and when: the first one that may be reported
 // now, else the one that may be soonest. It reports false if nothing waits. Placements
 // come last, unless refusals have kept them waiting for a whole window.
-func (r *robot) turn(now time.Time) (category, time.Time, bool) {
+func (r *robot) nextCategory(now time.Time) (category, time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	order := [...]category{own, denials, placements}

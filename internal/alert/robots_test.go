@@ -11,7 +11,7 @@ import (
 )
 
 func TestRobotsByNamespace(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		bank := dingtalktest.New(dingtalktest.Options{Token: "the-bank's-robot"})
 		w.routes = map[string]*dingtalktest.Robot{"bank.test": bank}
 		dir := filepath.Join(w.dir, "robots", "bank")
@@ -47,7 +47,7 @@ func TestRobotsByNamespace(t *testing.T) {
 			t.Errorf("the bank's robot heard %v, want its own denial alone", heard)
 		}
 		for _, want := range []string{"shop/db", "bank/ledger", "is trusted by the API server again"} {
-			if !strings.Contains(w.told(), want) {
+			if !strings.Contains(w.sent(), want) {
 				t.Errorf("the default robot did not hear of %q", want)
 			}
 		}
@@ -77,7 +77,7 @@ func TestRobotsByNamespace(t *testing.T) {
 }
 
 func TestARobotIsNotToldWhatItMayNotHearAnyMore(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		bank := dingtalktest.New(dingtalktest.Options{Token: "the-bank's-robot"})
 		w.routes = map[string]*dingtalktest.Robot{"bank.test": bank}
 		dir := filepath.Join(w.dir, "robots", "bank")

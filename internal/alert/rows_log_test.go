@@ -12,7 +12,7 @@ import (
 )
 
 func TestA10ASecondCauseIsLoggedAndTLSHasItsOwnAdvice(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		causes := []error{
 			errors.New("dial tcp 10.0.0.1:443: connect: connection refused"),
 			errors.New("dial tcp 10.0.0.2:443: connect: connection refused"), // the same: only numbers differ
@@ -61,7 +61,7 @@ func TestA11AnAddressInPlaceOfAFileIsRefusedAndNotRepeated(t *testing.T) {
 }
 
 func TestA11AnEchoedSignatureIsHidden(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		w.robot.Behave(dingtalktest.Echo)
 		n.Notify(denied("web"))
@@ -82,7 +82,7 @@ func TestA11AnEchoedSignatureIsHidden(t *testing.T) {
 
 func TestA12WhatIsSeenOfTheFilesIsLoggedAtStartAndAtEachChange(t *testing.T) {
 	const address = "http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F"
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.credentials("what is this?", testSecret)
 		w.start()
 		for _, step := range []struct {
@@ -112,7 +112,7 @@ func TestA12WhatIsSeenOfTheFilesIsLoggedAtStartAndAtEachChange(t *testing.T) {
 
 func TestA12TheTestMessageSaysWhetherItWasSigned(t *testing.T) {
 	for secret, want := range map[string]string{testSecret: "was signed", "": "was not signed"} {
-		inWorld(t, func(t *testing.T, w *world) {
+		simulate(t, func(t *testing.T, w *fixture) {
 			w.route(dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: secret}))
 			w.credentials("http://robot.test/robot/send?access_token=tok3n-0123456789abcdef%2B%2F", secret)
 			n, err := New(w.options)
@@ -120,8 +120,8 @@ func TestA12TheTestMessageSaysWhetherItWasSigned(t *testing.T) {
 				t.Fatal(err)
 			}
 			answer, err := n.Test(t.Context())
-			if err != nil || !strings.Contains(answer, want) || !strings.Contains(w.told(), want) {
-				t.Errorf("answer %q, message %q, error %v, want %q in both", answer, w.told(), err, want)
+			if err != nil || !strings.Contains(answer, want) || !strings.Contains(w.sent(), want) {
+				t.Errorf("answer %q, message %q, error %v, want %q in both", answer, w.sent(), err, want)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func TestA8OnlyNamesThatCanExistAreTold(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		impossible := []string{
 			strings.Repeat("please-call-", 21), "please call", "Web", "web-", "-web", "we..b", "web.-a", "wéb", "web_1", strings.Repeat("x", 64),
@@ -25,19 +25,19 @@ func TestA8OnlyNamesThatCanExistAreTold(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		for _, name := range impossible {
-			if strings.Contains(w.told(), name+" ") || strings.Contains(w.told(), name+":") || strings.Contains(w.told(), "please") {
-				t.Errorf("%.20s... was told:\n%s", name, w.told())
+			if strings.Contains(w.sent(), name+" ") || strings.Contains(w.sent(), name+":") || strings.Contains(w.sent(), "please") {
+				t.Errorf("%.20s... was reported:\n%s", name, w.sent())
 			}
 		}
-		if got := strings.Count(w.told(), "- shop/"); got != 5 {
-			t.Errorf("%d StatefulSets told, want the 5 possible ones:\n%s", got, w.told())
+		if got := strings.Count(w.sent(), "- shop/"); got != 5 {
+			t.Errorf("%d StatefulSets reported, want the 5 possible ones:\n%s", got, w.sent())
 		}
 		n.expect(t, map[string]float64{"dropped_total": float64(3 * len(impossible))})
 	})
 }
 
 func TestA8ANamespaceCannotPushOutAnother(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		for i := range 3000 {
 			n.Notify(denied(fmt.Sprintf("set-%04d", i)))
@@ -50,11 +50,11 @@ func TestA8ANamespaceCannotPushOutAnother(t *testing.T) {
 			t.Errorf("the first message lacks the other namespace:\n%s", w.texts()[0])
 		}
 		w.pass(10 * time.Minute)
-		if want := fmt.Sprintf("- shop (%d times)", 3000-maxDenialsPerNamespace); !strings.Contains(w.told(), want) {
+		if want := fmt.Sprintf("- shop (%d times)", 3000-maxDenialsPerNamespace); !strings.Contains(w.sent(), want) {
 			t.Errorf("the rest was not counted, want %q", want)
 		}
-		if got := strings.Count(w.told(), "- shop/set-"); got != maxDenialsPerNamespace {
-			t.Errorf("%d lines of the namespace were told, want %d", got, maxDenialsPerNamespace)
+		if got := strings.Count(w.sent(), "- shop/set-"); got != maxDenialsPerNamespace {
+			t.Errorf("%d lines of the namespace were reported, want %d", got, maxDenialsPerNamespace)
 		}
 		n.expect(t, map[string]float64{"queue_length": 0, "dropped_total": 3000 - maxDenialsPerNamespace})
 	})
@@ -63,7 +63,7 @@ func TestA8ANamespaceCannotPushOutAnother(t *testing.T) {
 func TestARecoveredStatefulSetIsToldWithItsDuration(t *testing.T) {
 	for name, on := range map[string][]Kind{"with placements reported": Kinds, "without": {Denied}} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			simulate(t, func(t *testing.T, w *fixture) {
 				w.options.AlertOn = on
 				n := w.start()
 				for range 2 { // the same mistake after a recovery is news again
@@ -93,7 +93,7 @@ func TestARecoveredStatefulSetIsToldWithItsDuration(t *testing.T) {
 
 // The pods of a StatefulSet may be of two revisions, of which one is wrong.
 func TestAStatefulSetThatIsRefusedAgainHasNotRecovered(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		for i := range int32(40) {
 			n.Notify(denied("web"))
@@ -101,8 +101,8 @@ func TestAStatefulSetThatIsRefusedAgainHasNotRecovered(t *testing.T) {
 			n.Notify(placed("web", i, "node1"))
 			w.pass(recoverAfter - 6*time.Second)
 		}
-		if strings.Contains(w.told(), "recovered") {
-			t.Errorf("told a recovery between two refusals:\n%s", w.told())
+		if strings.Contains(w.sent(), "recovered") {
+			t.Errorf("reported a recovery between two refusals:\n%s", w.sent())
 		}
 	})
 }

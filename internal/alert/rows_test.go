@@ -29,7 +29,7 @@ func TestA1EveryChangeOfAStateIsTold(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			simulate(t, func(t *testing.T, w *fixture) {
 				n := w.start()
 				for i := range 3 { // lost, restored, lost, ... within ten minutes
 					n.Notify(c.begin)
@@ -39,7 +39,7 @@ func TestA1EveryChangeOfAStateIsTold(t *testing.T) {
 					n.Notify(c.end)
 					w.pass(time.Minute)
 					if got, want := len(w.robot.Messages()), 2*(i+1); got != want {
-						t.Fatalf("%d messages after %d changes, want one for each:\n%s", got, want, w.told())
+						t.Fatalf("%d messages after %d changes, want one for each:\n%s", got, want, w.sent())
 					}
 				}
 				n.Notify(c.begin)
@@ -59,7 +59,7 @@ func TestA1EveryChangeOfAStateIsTold(t *testing.T) {
 }
 
 func TestA2OneLineThatDingTalkRefusesIsGivenUpAndNothingElse(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.route(dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: testSecret, Improper: "forbidden"}))
 		n := w.start()
 		for i := range 10 {
@@ -72,8 +72,8 @@ func TestA2OneLineThatDingTalkRefusesIsGivenUpAndNothingElse(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		for i := range 10 {
-			if got := strings.Contains(w.told(), fmt.Sprintf("set-%d", i)); got != (i != 4) {
-				t.Errorf("set-%d told: %v, want all but the one at fault", i, got)
+			if got := strings.Contains(w.sent(), fmt.Sprintf("set-%d", i)); got != (i != 4) {
+				t.Errorf("set-%d reported: %v, want all but the one at fault", i, got)
 			}
 		}
 		n.expect(t, map[string]float64{"dropped_total": 1, "queue_length": 0})
@@ -85,7 +85,7 @@ func TestA2OneLineThatDingTalkRefusesIsGivenUpAndNothingElse(t *testing.T) {
 			n.Notify(deniedFor("set-4", "forbidden"))
 			n.Notify(deniedFor(fmt.Sprintf("other-%d", i), "evn"))
 			w.pass(time.Minute)
-			if !strings.Contains(w.told(), fmt.Sprintf("other-%d", i)) {
+			if !strings.Contains(w.sent(), fmt.Sprintf("other-%d", i)) {
 				t.Fatalf("minute %d: a retry of the line at fault silenced another StatefulSet", i)
 			}
 		}
@@ -96,7 +96,7 @@ func TestA2OneLineThatDingTalkRefusesIsGivenUpAndNothingElse(t *testing.T) {
 }
 
 func TestA2TroubleOfOurOwnIsSentFirstAndAlone(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		n.Notify(placed("web", 0, "node1"))
 		n.Notify(denied("db"))
@@ -112,7 +112,7 @@ func TestA2TroubleOfOurOwnIsSentFirstAndAlone(t *testing.T) {
 
 func TestA2EveryCodeAboutContentIsolatesAndAnUnknownCodeKeeps(t *testing.T) {
 	for code, kept := range map[int]bool{430101: false, 430102: false, 430103: false, 430104: false, 987654: true, 90018: true} {
-		inWorld(t, func(t *testing.T, w *world) {
+		simulate(t, func(t *testing.T, w *fixture) {
 			n := w.start()
 			w.robot.Behave(dingtalktest.Errcode(code))
 			n.Notify(denied("web"))
@@ -120,8 +120,8 @@ func TestA2EveryCodeAboutContentIsolatesAndAnUnknownCodeKeeps(t *testing.T) {
 			w.pass(2 * time.Minute)
 			w.robot.Behave(dingtalktest.OK)
 			w.pass(2 * time.Minute)
-			if got := strings.Contains(w.told(), "shop/web") && strings.Contains(w.told(), "shop/db"); got != kept {
-				t.Errorf("errcode %d: told after the trouble: %v, want %v", code, got, kept)
+			if got := strings.Contains(w.sent(), "shop/web") && strings.Contains(w.sent(), "shop/db"); got != kept {
+				t.Errorf("errcode %d: reported after the trouble: %v, want %v", code, got, kept)
 			}
 			n.expect(t, map[string]float64{"dropped_total": map[bool]float64{true: 0, false: 2}[kept], "queue_length": 0})
 		})
@@ -134,7 +134,7 @@ func TestA4EveryAnswerOfARateLimitedRobotPauses(t *testing.T) {
 		"a redirect": dingtalktest.Redirect, "a ban of the address": dingtalktest.Punish, "HTTP 429": dingtalktest.Status(429),
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			simulate(t, func(t *testing.T, w *fixture) {
 				w.credentials(dingTalk, testSecret)
 				n := w.start()
 				w.robot.Behave(behaviour)
@@ -146,8 +146,8 @@ func TestA4EveryAnswerOfARateLimitedRobotPauses(t *testing.T) {
 				n.expect(t, map[string]float64{`failed_total{reason="throttled"}`: 1})
 				w.robot.Behave(dingtalktest.OK)
 				w.pass(2 * time.Minute)
-				if !strings.Contains(w.told(), "shop/web") {
-					t.Error("the denial was not told after the pause")
+				if !strings.Contains(w.sent(), "shop/web") {
+					t.Error("the denial was not reported after the pause")
 				}
 			})
 		})
@@ -156,7 +156,7 @@ func TestA4EveryAnswerOfARateLimitedRobotPauses(t *testing.T) {
 
 func TestA5MobilesAndUserIDsAreReallyCalled(t *testing.T) {
 	for _, messageType := range []string{typeMarkdown, typeText} {
-		inWorld(t, func(t *testing.T, w *world) {
+		simulate(t, func(t *testing.T, w *fixture) {
 			w.options.MessageType = messageType
 			w.options.AtMobiles, w.options.AtUserIDs, w.options.AtAll = []string{"13800000000"}, []string{"manager01"}, true
 			n := w.start()
@@ -178,7 +178,7 @@ func TestA5MobilesAndUserIDsAreReallyCalled(t *testing.T) {
 }
 
 func TestA6AnotherMistakeWithTheSameReasonIsToldAtOnce(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		n := w.start()
 		for i, field := range []string{"evn", "evn", "od", "evn", "od"} {
 			n.Notify(deniedFor("web", field))
@@ -196,7 +196,7 @@ func TestA6AnotherMistakeWithTheSameReasonIsToldAtOnce(t *testing.T) {
 }
 
 func TestA7OwnLinesStandInOrderWithTheirTimeAndTheStateOfNow(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	simulate(t, func(t *testing.T, w *fixture) {
 		w.options.Window = 10 * time.Minute
 		n := w.start()
 		w.pass(time.Until(time.Date(2000, 1, 1, 8, 0, 0, 0, time.UTC))) // the bubble begins at midnight
@@ -206,7 +206,7 @@ func TestA7OwnLinesStandInOrderWithTheirTimeAndTheStateOfNow(t *testing.T) {
 			n.Notify(trust(reason))
 		}
 		w.pass(10 * time.Minute)
-		got := w.told()
+		got := w.sent()
 		want := strings.Join([]string{
 			"- 08:00:00 clock off by 6 min", "- 08:01:00 trust lost", "- 08:02:00 trust restored (lasted 1 min)",
 			"- 08:03:00 trust lost", "- 08:04:00 trust restored (lasted 1 min)",
@@ -225,13 +225,13 @@ func TestA7OwnLinesStandInOrderWithTheirTimeAndTheStateOfNow(t *testing.T) {
 
 func TestA9TheClockAlertArrivesThoughTheClockIsHoursOff(t *testing.T) {
 	for _, off := range []time.Duration{61 * time.Minute, -30 * time.Hour} {
-		inWorld(t, func(t *testing.T, w *world) {
+		simulate(t, func(t *testing.T, w *fixture) {
 			w.route(dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: testSecret, Now: func() time.Time { return time.Now().Add(off) }}))
 			n := w.start()
 			n.Notify(Event{Kind: Clock, Reason: ClockSkew, Details: Details{Skew: -off}})
 			w.pass(30 * time.Second)
-			if !strings.Contains(w.told(), "clock off by") {
-				t.Fatalf("told %q, want the clock; logs %s", w.told(), w.logs)
+			if !strings.Contains(w.sent(), "clock off by") {
+				t.Fatalf("reported %q, want the clock; logs %s", w.sent(), w.logs)
 			}
 			n.Notify(denied("web"))
 			w.pass(30 * time.Second)

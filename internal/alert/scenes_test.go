@@ -23,9 +23,9 @@ func (s *story) add(e Event) {
 	s.now = s.now.Add(time.Second)
 }
 
-// tell sends what waits, so that later events are news about what was told.
+// tell sends what waits, so that later events are news about what was reported.
 func (s *story) tell(c category) {
-	s.q.settle(s.q.pick(c, s.now, true), s.now, true)
+	s.q.delivered(s.q.pick(c, s.now, true), s.now, true)
 }
 
 func (s *story) pass(d time.Duration) { s.now = s.now.Add(d) }

@@ -126,7 +126,7 @@ func TestOnARealNetwork(t *testing.T) {
 			t.Setenv("HTTP_PROXY", c.proxy)
 			t.Setenv("HTTPS_PROXY", c.proxy)
 			t.Setenv("NO_PROXY", "")
-			w := &world{t: t, dir: t.TempDir()}
+			w := &fixture{t: t, dir: t.TempDir()}
 			w.credentials(c.address, testSecret)
 			n, err := New(Options{URLFile: filepath.Join(w.dir, "url"), SecretFile: filepath.Join(w.dir, "secret"), RobotsDir: w.dir + "/robots", AllowHTTP: c.allowHTTP})
 			if err != nil {
@@ -156,7 +156,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	defer elsewhere.Close()
 	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	defer server.Close()
-	w := &world{t: t, dir: t.TempDir()}
+	w := &fixture{t: t, dir: t.TempDir()}
 	w.credentials(server.URL+"?access_token=abcdefgh", "")
 	n, err := New(Options{URLFile: filepath.Join(w.dir, "url"), SecretFile: filepath.Join(w.dir, "secret"), RobotsDir: w.dir + "/robots", AllowHTTP: true})
 	if err != nil {

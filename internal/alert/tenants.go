@@ -2,24 +2,24 @@ package alert
 
 import "time"
 
-// addDenied takes a refusal. The same mistake of a StatefulSet is told once in
+// addDenied takes a refusal. The same mistake of a StatefulSet is reported once in
 // repeatAfter, another one at once.
 func (q *queue) addDenied(e Event, now time.Time) outcome {
 	key, set := keyOf(e), setKey{e.Namespace, e.StatefulSet}
 	i := q.incidents[set]
 	if i != nil {
 		i.last = now
-		q.unwait(&i.recovery, denials)
+		q.dequeue(&i.recovery, denials)
 	}
 	l := q.lines[key]
 	switch {
 	case l != nil && l.count > 0:
 		l.merge(now)
 		return queued
-	case l != nil && now.Sub(l.toldAt) < q.repeatAfter:
+	case l != nil && now.Sub(l.sentAt) < q.repeatAfter:
 		l.repeats++
 		return repeated
-	case q.perSpace[denials][key.namespace] >= maxDenialsPerNamespace:
+	case q.perNamespace[denials][key.namespace] >= maxDenialsPerNamespace:
 		q.addMore(key.namespace, now)
 		return refused
 	case len(q.waiting[denials]) >= q.limits.lines:
@@ -35,10 +35,10 @@ func (q *queue) addDenied(e Event, now time.Time) outcome {
 		i.recovery.key = lineKey{kind: Denied, reason: Recovered, namespace: l.key.namespace, statefulSet: l.key.statefulSet}
 		q.incidents[setKey{l.key.namespace, l.key.statefulSet}] = i
 	}
-	if i != nil && l.toldAt.IsZero() {
+	if i != nil && l.sentAt.IsZero() {
 		i.lines = append(i.lines, l)
 	}
-	q.wait(l, denials, now, q.window)
+	q.enqueue(l, denials, now, q.window)
 	return queued
 }
 
@@ -59,7 +59,7 @@ func (q *queue) addMore(namespace string, now time.Time) {
 		l.merge(now)
 		return
 	}
-	q.wait(l, denials, now, q.window)
+	q.enqueue(l, denials, now, q.window)
 }
 
 // addPlaced takes a placed pod, which may be the recovery of its StatefulSet.
@@ -72,19 +72,19 @@ func (q *queue) addPlaced(e Event, now time.Time) outcome {
 			l.last = now
 			return queued
 		}
-		if told, known := l.told[e.Ordinal]; known && now.Sub(told) < q.repeatAfter {
+		if at, known := l.sent[e.Ordinal]; known && now.Sub(at) < q.repeatAfter {
 			return repeated
 		}
 	}
 	starts := l == nil || len(l.ordinals) == 0
 	if q.ordinals >= q.limits.ordinals || starts &&
-		(len(q.waiting[placements]) >= q.limits.lines || q.perSpace[placements][e.Namespace] >= maxPlacementsPerNamespace) {
+		(len(q.waiting[placements]) >= q.limits.lines || q.perNamespace[placements][e.Namespace] >= maxPlacementsPerNamespace) {
 		q.dropped++
 		return refused
 	}
 	if l == nil {
 		key := lineKey{kind: Placed, reason: PodPlaced, namespace: e.Namespace, statefulSet: e.StatefulSet, place: place{at.key, at.value}}.clone()
-		l = &line{key: key, ordinals: map[int32]struct{}{}, told: map[int32]time.Time{}}
+		l = &line{key: key, ordinals: map[int32]struct{}{}, sent: map[int32]time.Time{}}
 		q.placed[placeOf(key)] = l
 	}
 	l.ordinals[e.Ordinal] = struct{}{}
@@ -93,7 +93,7 @@ func (q *queue) addPlaced(e Event, now time.Time) outcome {
 		l.last = now
 		return queued
 	}
-	q.wait(l, placements, now, q.window)
+	q.enqueue(l, placements, now, q.window)
 	return queued
 }
 
@@ -108,5 +108,5 @@ func (q *queue) noteRecovery(e Event, now time.Time) {
 		return
 	}
 	i.recovery.lasted = now.Sub(i.since)
-	q.wait(&i.recovery, denials, now, recoverAfter)
+	q.enqueue(&i.recovery, denials, now, recoverAfter)
 }

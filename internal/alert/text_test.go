@@ -68,7 +68,7 @@ func FuzzOrdinals(f *testing.F) {
 				t.Fatal(err)
 			}
 			maps.Copy(got, placed)
-			q.settle(b, now, true)
+			q.delivered(b, now, true)
 		}
 		if !maps.Equal(got, want) || q.ordinals != 0 {
 			t.Fatalf("read %v, want %v; %d ordinals left", got, want, q.ordinals)

@@ -22,7 +22,7 @@ const (
 	maxRobots = 50
 )
 
-// files are where a robot's settings are. Without namespaces it hears of everything.
+// files are where a robot's settings are. Without namespaces it receives everything.
 type files struct{ url, secret, namespaces string }
 
 func filesIn(dir string) files {
@@ -131,9 +131,9 @@ func withoutNumbers(text string) string {
 }
 
 // readNamespaces reads the file "namespaces" and returns its names, one a line; # begins
-// a comment. Without the file the robot hears of everything. What waits for a robot that
+// a comment. Without the file the robot receives everything. What waits for a robot that
 // may not hear of it any more is forgotten: others' trouble is none of a team's business,
-// so the robot hears of nothing while its directory is empty or the file cannot be read.
+// so the robot receives of nothing while its directory is empty or the file cannot be read.
 func (r *robot) readNamespaces() (string, error) {
 	if r.files.namespaces == "" {
 		return "", nil
@@ -143,7 +143,7 @@ func (r *robot) readNamespaces() (string, error) {
 	_, noFile := os.Stat(r.files.namespaces)
 	_, noURL := os.Stat(r.files.url)
 	if err == nil && errors.Is(noFile, fs.ErrNotExist) && noURL == nil {
-		r.hearOnly(nil)
+		r.restrictTo(nil)
 		return "", nil
 	}
 	for line := range strings.Lines(text) {
@@ -153,19 +153,19 @@ func (r *robot) readNamespaces() (string, error) {
 			names = append(names, name)
 		}
 	}
-	r.hearOnly(only)
+	r.restrictTo(only)
 	return strings.Join(names, "\n"), err
 }
 
-// hearOnly limits the robot to these namespaces; nil means everything.
-func (r *robot) hearOnly(only map[string]bool) {
-	before := r.spaces.Load()
+// restrictTo limits the robot to these namespaces; nil means everything.
+func (r *robot) restrictTo(only map[string]bool) {
+	before := r.only.Load()
 	if before != nil && maps.Equal(*before, only) && (*before == nil) == (only == nil) {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.spaces.Store(&only)
+	r.only.Store(&only)
 	if only != nil {
 		r.queue.restrict(only)
 	}

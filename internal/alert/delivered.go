@@ -16,19 +16,19 @@ func (q *queue) split(b batch) bool {
 	return len(b.entries) > 1
 }
 
-// settle takes what a message told out of those that wait, and remembers it, so that
-// it is not told again too soon. With accepted unset it was given up.
-func (q *queue) settle(b batch, now time.Time, accepted bool) {
+// delivered takes what a message reported out of those that wait, and remembers it, so that
+// it is not reported again too soon. With accepted unset it was given up.
+func (q *queue) delivered(b batch, now time.Time, accepted bool) {
 	q.dropped -= b.dropped
 	for _, e := range b.entries {
 		switch {
 		case b.category == placements:
-			q.settlePlaced(e, now)
+			q.placementsDelivered(e, now)
 		case e.line.count == 0: // it was dropped meanwhile
 		case b.category == own:
-			q.settleOwn(e, now)
+			q.ownDelivered(e, now)
 		default:
-			q.settleDenied(e, now, accepted)
+			q.denialDelivered(e, now, accepted)
 		}
 	}
 	if !accepted {
@@ -39,23 +39,23 @@ func (q *queue) settle(b batch, now time.Time, accepted bool) {
 	}
 }
 
-func (q *queue) settleOwn(e entry, now time.Time) {
+func (q *queue) ownDelivered(e entry, now time.Time) {
 	l, s := e.line, e.line.state
 	later := l.count - e.count
-	q.unwait(l, own)
+	q.dequeue(l, own)
 	if s.waiting == l {
-		s.waiting, s.toldAt, s.repeats = nil, now, later
+		s.waiting, s.sentAt, s.repeats = nil, now, later
 	}
 }
 
-func (q *queue) settleDenied(e entry, now time.Time, accepted bool) {
+func (q *queue) denialDelivered(e entry, now time.Time, accepted bool) {
 	l := e.line
 	l.repeats += l.count - e.count - e.repeats
-	q.unwait(l, denials)
-	l.toldAt = now
+	q.dequeue(l, denials)
+	l.sentAt = now
 	if i := q.incidents[setKey{l.key.namespace, l.key.statefulSet}]; i != nil && &i.recovery == l {
 		for _, old := range i.lines { // the same mistake is news again
-			if old.toldAt = (time.Time{}); old.count == 0 {
+			if old.sentAt = (time.Time{}); old.count == 0 {
 				delete(q.lines, old.key)
 			}
 		}
@@ -73,7 +73,7 @@ func (q *queue) settleDenied(e entry, now time.Time, accepted bool) {
 	}
 }
 
-func (q *queue) settlePlaced(e entry, now time.Time) {
+func (q *queue) placementsDelivered(e entry, now time.Time) {
 	l := e.line
 	for _, ordinal := range e.ordinals {
 		if _, waits := l.ordinals[ordinal]; !waits {
@@ -81,36 +81,36 @@ func (q *queue) settlePlaced(e entry, now time.Time) {
 		}
 		delete(l.ordinals, ordinal)
 		q.ordinals--
-		if _, known := l.told[ordinal]; !known {
+		if _, known := l.sent[ordinal]; !known {
 			if q.remembered >= q.limits.ordinals {
 				continue
 			}
 			q.remembered++
 		}
-		l.told[ordinal] = now
+		l.sent[ordinal] = now
 	}
 	if len(l.ordinals) > 0 {
 		return
 	}
-	q.unwait(l, placements)
-	l.toldAt = now
-	if len(l.told) == 0 || len(q.placed) > 2*q.limits.lines {
-		q.remembered -= len(l.told)
+	q.dequeue(l, placements)
+	l.sentAt = now
+	if len(l.sent) == 0 || len(q.placed) > 2*q.limits.lines {
+		q.remembered -= len(l.sent)
 		delete(q.placed, placeOf(l.key))
 	}
 }
 
-// forget drops the memory of what was told too long ago to make a repeat. A line that
+// forget drops the memory of what was reported too long ago to make a repeat. A line that
 // was repeated is kept once as long again, for the count.
 func (q *queue) forget(now time.Time) {
 	for at, l := range q.placed {
-		for ordinal, told := range l.told {
-			if now.Sub(told) >= q.repeatAfter {
-				delete(l.told, ordinal)
+		for ordinal, at := range l.sent {
+			if now.Sub(at) >= q.repeatAfter {
+				delete(l.sent, ordinal)
 				q.remembered--
 			}
 		}
-		if len(l.ordinals)+len(l.told) == 0 {
+		if len(l.ordinals)+len(l.sent) == 0 {
 			delete(q.placed, at)
 		}
 	}
@@ -119,12 +119,12 @@ func (q *queue) forget(now time.Time) {
 		if l.repeats > 0 || l.maxBatch > 0 {
 			keep *= 2
 		}
-		if l.count == 0 && now.Sub(l.toldAt) >= keep {
+		if l.count == 0 && now.Sub(l.sentAt) >= keep {
 			delete(q.lines, key)
 		}
 	}
 	for topic, s := range q.states {
-		if endOf[s.reason] == "" && s.waiting == nil && now.Sub(s.toldAt) >= 2*q.repeatAfter {
+		if endOf[s.reason] == "" && s.waiting == nil && now.Sub(s.sentAt) >= 2*q.repeatAfter {
 			delete(q.states, topic)
 		}
 	}
@@ -136,7 +136,7 @@ func (q *queue) forget(now time.Time) {
 }
 
 // clear forgets everything but the states that hold: nobody listens. A robot that
-// comes later is told what is wrong then.
+// comes later is sent what is wrong then.
 func (q *queue) clear() {
 	fresh := newQueue(q.limits)
 	fresh.wakeBefore = q.wakeBefore
@@ -158,14 +158,14 @@ func (q *queue) restrict(only map[string]bool) {
 		for _, l := range slices.Clone(q.waiting[c]) {
 			if !only[l.key.namespace] {
 				q.ordinals -= len(l.ordinals)
-				q.unwait(l, c)
+				q.dequeue(l, c)
 			}
 		}
 	}
 	maps.DeleteFunc(q.lines, func(k lineKey, _ *line) bool { return !only[k.namespace] })
 	maps.DeleteFunc(q.placed, func(k placeKey, l *line) bool {
 		if !only[k.namespace] {
-			q.remembered -= len(l.told)
+			q.remembered -= len(l.sent)
 		}
 		return !only[k.namespace]
 	})

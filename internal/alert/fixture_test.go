@@ -29,10 +29,10 @@ const (
 	testSecret = "SECdeadbeef0123456789+/="
 )
 
-// world is a robot behind an in-memory network, the files that name it, and the
+// fixture is a robot behind an in-memory network, the files that name it, and the
 // notifiers that send to it. It lives in a synctest bubble, whose clock moves only
 // when every goroutine waits: minutes pass at once, and nothing is left to chance.
-type world struct {
+type fixture struct {
 	t       *testing.T
 	robot   *dingtalktest.Robot
 	routed  atomic.Pointer[dingtalktest.Robot] // robot, as the server sees it
@@ -44,12 +44,12 @@ type world struct {
 	stops   []func()
 }
 
-// inWorld runs the test in a bubble. When it returns, all goroutines have ended.
-func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+// simulate runs the test in a bubble. When it returns, all goroutines have ended.
+func simulate(t *testing.T, test func(t *testing.T, w *fixture)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, logs: &logs{}, listen: newPipeListener()}
+		w := &fixture{t: t, dir: dir, logs: &logs{}, listen: newPipeListener()}
 		w.route(dingtalktest.New(dingtalktest.Options{Token: testToken, Secret: testSecret}))
 		w.credentials("http://robot.test/robot/send?access_token="+"tok3n-0123456789abcdef%2B%2F", testSecret)
 		w.options = Options{
@@ -75,13 +75,13 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 }
 
 // route makes robot the one that answers.
-func (w *world) route(robot *dingtalktest.Robot) {
+func (w *fixture) route(robot *dingtalktest.Robot) {
 	w.robot = robot
 	w.routed.Store(robot)
 }
 
 // credentials writes both files.
-func (w *world) credentials(url, secret string) {
+func (w *fixture) credentials(url, secret string) {
 	w.t.Helper()
 	for name, text := range map[string]string{"url": url, "secret": secret} {
 		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text+"\n"), 0o600); err != nil {
@@ -97,8 +97,8 @@ type instance struct {
 	end      func() // ends it and waits; may be called twice
 }
 
-// start runs a notifier with the world's options.
-func (w *world) start() *instance {
+// start runs a notifier with its options.
+func (w *fixture) start() *instance {
 	w.t.Helper()
 	o := w.options
 	registry := prometheus.NewRegistry()
@@ -120,14 +120,14 @@ func (w *world) start() *instance {
 	return &instance{Notifier: n, registry: registry, end: end}
 }
 
-func (w *world) stop() {
+func (w *fixture) stop() {
 	for _, end := range w.stops {
 		end()
 	}
 }
 
-// pass lets d go by and everything settle.
-func (w *world) pass(d time.Duration) {
+// pass lets d go by and everything delivered.
+func (w *fixture) pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
@@ -181,8 +181,8 @@ func (i *instance) exposition(t *testing.T) string {
 }
 
 // placedSum reads all accepted messages and returns the sum of the placed pods.
-// A pod told twice is an error.
-func (w *world) placedSum() map[string]string {
+// A pod reported twice is an error.
+func (w *fixture) placedSum() map[string]string {
 	w.t.Helper()
 	sum := map[string]string{}
 	for _, m := range w.robot.Messages() {
@@ -192,7 +192,7 @@ func (w *world) placedSum() map[string]string {
 		}
 		for pod := range placed {
 			if _, twice := sum[pod]; twice {
-				w.t.Errorf("%s was told twice", pod)
+				w.t.Errorf("%s was reported twice", pod)
 			}
 		}
 		maps.Copy(sum, placed)
@@ -200,15 +200,15 @@ func (w *world) placedSum() map[string]string {
 	return sum
 }
 
-func (w *world) texts() (out []string) {
+func (w *fixture) texts() (out []string) {
 	for _, m := range w.robot.Messages() {
 		out = append(out, m.Text)
 	}
 	return out
 }
 
-// told returns what the robot accepted as one text.
-func (w *world) told() string { return strings.Join(w.texts(), "\n\n") }
+// sent returns what the robot accepted as one text.
+func (w *fixture) sent() string { return strings.Join(w.texts(), "\n\n") }
 
 // placed and denied make events.
 func placed(set string, ordinal int32, value string) Event {
