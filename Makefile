@@ -60,10 +60,20 @@ test: ## run the tests that need no cluster and no root
 .PHONY: verify
 verify: test test-cluster ## run all tests; those on a real cluster need root
 
+# Suites that mostly wait, for messages that may not come faster. They run beside the others.
+WAITING = ./test/alerts
+SUITES = TEST_CLUSTER=1 $(GO) test -p 1 -short -count=1 -timeout 40m -v -run 'Cluster|EndToEnd|Chaos'
+
 .PHONY: test-cluster
 test-cluster: ## run the tests on real clusters (root)
-	@if [ "$$(id -u)" = 0 ]; then set -x; TEST_CLUSTER=1 $(GO) test -p 1 -short -count=1 -timeout 30m -v -run 'Cluster|EndToEnd|Chaos' ./test/...; \
+	@if [ "$$(id -u)" = 0 ]; then $(MAKE) --no-print-directory -j 2 suites-waiting suites-busy; \
 	else echo "NOT RUN: the tests on a real cluster, which need root for namespaces, mounts and cgroups"; fi
+
+.PHONY: suites-waiting suites-busy
+suites-waiting:
+	$(SUITES) $(WAITING)
+suites-busy:
+	$(SUITES) $(filter-out $(WAITING),$(shell find ./test -name '*_test.go' -printf '%h\n' | sort -u))
 
 .PHONY: test-chaos
 test-chaos: ## break things under load on a real cluster and count refused pods (root)

@@ -97,7 +97,7 @@ func fail(reason string, code int, detail string) *failure {
 
 // reasonOfCode classifies DingTalk's error codes, as its page on custom robots
 // and the observed answers of oapi.dingtalk.com have them. 310000 is not here:
-// only its text tells which security setting refused.
+// only its text says which security setting refused.
 var reasonOfCode = map[int]string{
 	-1:     reasonServer,
 	130101: reasonThrottled, 410100: reasonThrottled, 90030: reasonThrottled,

@@ -40,10 +40,10 @@ type credentials struct {
 	signature secret // of the call that is being made
 }
 
-// signed tells whether calls are signed.
+// signed reports whether calls are signed.
 func (c credentials) signed() bool { return c.secret.reveal() != "" }
 
-// isDingTalk tells whether the address is DingTalk's own, not a relay's.
+// isDingTalk reports whether the address is DingTalk's own, not a relay's.
 func (c credentials) isDingTalk() bool {
 	host, _, _ := strings.Cut(c.host, ":")
 	return host == "dingtalk.com" || strings.HasSuffix(host, ".dingtalk.com")

@@ -101,7 +101,7 @@ func (k lineKey) clone() lineKey {
 	return k
 }
 
-// possible tells whether the event's names can be those of objects that exist. Names
+// possible reports whether the event's names can be those of objects that exist. Names
 // are checked here because a pod is stored only after its admission: whoever may
 // create pods could otherwise write to the group by them.
 func (e Event) possible() bool {

@@ -178,7 +178,7 @@ func (o Options) wrongPeople() (wrong []error) {
 // signing secret.
 var secretText = regexp.MustCompile(`://|^(SEC)?[0-9A-Za-z]{32,}$`)
 
-// LooksSecret tells whether a text may be a robot's address, token or signing secret, so
+// LooksSecret reports whether a text may be a robot's address, token or signing secret, so
 // that it must not be repeated in an error.
 func LooksSecret(text string) bool { return secretText.MatchString(text) }
 

@@ -47,5 +47,5 @@ func (r run) length() int {
 	return int((r.To-r.From)/r.Step) + 1
 }
 
-// Even tells which parity a run of step 2 has.
+// Even says which parity a run of step 2 has.
 func (r run) Even() bool { return r.From%2 == 0 }

@@ -11,7 +11,7 @@ import (
 // impact, cause, advice and the state of now.
 const maxOwnBatchLines = 8
 
-// ownPage tells what became of the webhook itself: by its title the worst that holds now,
+// ownPage says what became of the webhook itself: by its title the worst that holds now,
 // below what happened in order.
 func (r *renderer) ownPage(b *batch, now time.Time) page {
 	worst, reason := worstOf(b.entries)
@@ -86,7 +86,7 @@ func (r *renderer) states(entries []entry, now time.Time) string {
 	return strings.Join(said, r.phrases.comma)
 }
 
-// deniedPage tells which pods were refused and what to do, and which StatefulSets
+// deniedPage says which pods were refused and what to do, and which StatefulSets
 // recovered.
 func (r *renderer) deniedPage(b *batch) page {
 	worst, refusals := b.entries[0], 0
@@ -174,7 +174,7 @@ func (r *renderer) lasted(e entry, reason string) string {
 // no room waits for the next one.
 const maxRuns = 200
 
-// placedPage tells which pods were placed: one line for each StatefulSet and value.
+// placedPage says which pods were placed: one line for each StatefulSet and value.
 func (r *renderer) placedPage(b *batch) page {
 	room, total := maxRuns, 0
 	kept := b.entries[:0]

@@ -71,7 +71,7 @@ func severityOf(k lineKey) severity {
 	return warning
 }
 
-// endOf tells what ends a state. A state is reported at every change.
+// endOf says what ends a state. A state is reported at every change.
 var endOf = map[string]string{
 	TrustLost: TrustRestored, ClockSkew: ClockRight, WriteRefused: WriteSucceeded, RepairRecurs: RepairsEnded, PodsWaiting: PodsReleased,
 }
@@ -84,7 +84,7 @@ var beginOf = func() map[string]string {
 	return begins
 }()
 
-// isState tells whether the reason begins or ends a state.
+// isState reports whether the reason begins or ends a state.
 func isState(reason string) bool { return endOf[reason] != "" || beginOf[reason] != "" }
 
 // Reasons lists the reasons for which there are texts of their own.

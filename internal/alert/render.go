@@ -15,7 +15,7 @@ const (
 	languageEn   = "en"
 )
 
-// icons stand before the title, so that the list of chats tells what matters.
+// icons stand before the title, so that the list of chats says what matters.
 var icons = map[severity]string{critical: "🔴 ", warning: "🟠 ", notice: "🟡 ", resolved: "🟢 "}
 
 // renderer writes batches as bodies of calls. It is pure: same batch and time, same bytes.

@@ -55,13 +55,13 @@ func newRobot(o *Options, name string, f files, render *renderer, m *metrics) *r
 	return r
 }
 
-// receives tells whether the robot is reported of the event.
+// receives reports whether the event is one for this robot.
 func (r *robot) receives(e Event) bool {
 	only := r.only.Load()
 	return only == nil || *only == nil || e.Namespace != "" && (*only)[e.Namespace]
 }
 
-// notify takes note of an event. placed tells whether placements are reported; they
+// notify takes note of an event. placed reports whether placements are reported; they
 // end the trouble of a StatefulSet in any case.
 func (r *robot) notify(e Event, placed bool, now time.Time) {
 	r.mu.Lock()

@@ -22,14 +22,14 @@ import (
 	"sts-mutating-webhook/internal/placement"
 )
 
-// paged makes a list come in pages of two, as a large one does, and counts the lists of a kind that are asked for.
-func paged(objects []client.Object, asked map[string]int) client.Client {
+// paged makes a list come in pages of two, as a large one does, and counts the lists of a kind that are requested.
+func paged(objects []client.Object, lists map[string]int) client.Client {
 	return fake.NewClientBuilder().WithScheme(planScheme()).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		List: func(ctx context.Context, cl client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
 			options := (&client.ListOptions{}).ApplyOptions(o)
 			first := 0
 			fmt.Sscan(options.Continue, &first)
-			asked[fmt.Sprintf("%T %v", list, options.LabelSelector)]++
+			lists[fmt.Sprintf("%T %v", list, options.LabelSelector)]++
 			options.Continue = ""
 			if err := cl.List(ctx, list, options); err != nil {
 				return err
@@ -48,21 +48,21 @@ func paged(objects []client.Object, asked map[string]int) client.Client {
 }
 
 // auditIn runs the command against a cluster with these objects.
-func auditIn(t *testing.T, objects []client.Object, args ...string) (code int, stdout, stderr string, asked map[string]int) {
+func auditIn(t *testing.T, objects []client.Object, args ...string) (code int, stdout, stderr string, lists map[string]int) {
 	t.Helper()
-	asked = map[string]int{}
+	lists = map[string]int{}
 	c := newAudit()
-	c.dial = func() (client.Client, string, error) { return paged(objects, asked), "shop", nil }
+	c.dial = func() (client.Client, string, error) { return paged(objects, lists), "shop", nil }
 	var groups flagGroups
 	c.addFlags(&groups)
 	if err := parse(groups.all("audit"), args, c); err != nil {
-		return exitUsage, "", err.Error(), asked
+		return exitUsage, "", err.Error(), lists
 	}
 	var out, errs bytes.Buffer
 	if err := c.run(t.Context(), &out, &errs); err != nil {
-		return exitFailure, out.String(), errs.String() + err.Error() + "\n", asked
+		return exitFailure, out.String(), errs.String() + err.Error() + "\n", lists
 	}
-	return exitOK, out.String(), errs.String(), asked
+	return exitOK, out.String(), errs.String(), lists
 }
 
 // liveSet is the StatefulSet web of zonesYAML as it runs, and its pods, each placed by its rule.
@@ -142,15 +142,15 @@ func TestAuditOfACluster(t *testing.T) {
 func TestAuditListsOptedInPodsOnly(t *testing.T) {
 	const two = `{"key":"zone","values":["a","b"]}`
 	objects := append(liveSet(t, "shop", two), labelledNode("n1", "a"), labelledNode("n2", "b"))
-	if code, _, stderr, asked := auditIn(t, objects); code != exitOK || asked["*v1.PodList ab-build-different=true"] != 2 || len(asked) != 3 {
-		t.Errorf("got exit code %d, stderr %q, lists %v, want two pages of opted-in pods", code, stderr, asked)
+	if code, _, stderr, lists := auditIn(t, objects); code != exitOK || lists["*v1.PodList ab-build-different=true"] != 2 || len(lists) != 3 {
+		t.Errorf("got exit code %d, stderr %q, lists %v, want two pages of opted-in pods", code, stderr, lists)
 	}
 	delete(objects[2].(*corev1.Pod).Labels, placement.Label)
 	objects[2].(*corev1.Pod).Spec.NodeSelector = nil
 	objects[0].(*appsv1.StatefulSet).Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
-	code, stdout, stderr, asked := auditIn(t, objects)
-	if code != exitFailure || !strings.Contains(stdout, "it is placed by <none>, and will be by zone=b") || asked["*v1.PodList app=web"] != 2 {
-		t.Errorf("got exit code %d, stdout %q, stderr %q, lists %v, want web-1 to be found", code, stdout, stderr, asked)
+	code, stdout, stderr, lists := auditIn(t, objects)
+	if code != exitFailure || !strings.Contains(stdout, "it is placed by <none>, and will be by zone=b") || lists["*v1.PodList app=web"] != 2 {
+		t.Errorf("got exit code %d, stdout %q, stderr %q, lists %v, want web-1 to be found", code, stdout, stderr, lists)
 	}
 }
 

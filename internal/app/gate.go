@@ -52,7 +52,7 @@ func (l late) decide(pod *corev1.Pod) placer.Decision {
 	return placer.Decision{Patch: s.Patch, Report: func() { l.observer.Placed(s.Placement) }}
 }
 
-// waiting tells of pods that have waited behind the gate for long, or that none does.
+// waiting reports pods that have waited behind the gate for long, or that none does any more.
 func (e events) waiting(s placer.State) {
 	reason := alert.PodsReleased
 	if s.Waiting > 0 {

@@ -116,7 +116,7 @@ func (c *planCommand) run(ctx context.Context, stdout, stderr io.Writer) error {
 	return err
 }
 
-// table tells whether people read the output.
+// table reports whether people read the output.
 func (c *planCommand) table() bool { return c.output == "table" || c.output == "wide" }
 
 func (c *planCommand) printDiff(ctx context.Context, stdout, stderr io.Writer, cl client.Reader, after *plan.Manifests, options plan.Options) error {
@@ -146,16 +146,16 @@ func (c *planCommand) printDiff(ctx context.Context, stdout, stderr io.Writer, c
 // problems returns an error if there is one in the rows. It writes each problem to
 // w, the same one of several pods once, unless they stand in the output.
 func (c *planCommand) problems(w io.Writer, rows []plan.Row) error {
-	found, told := 0, map[string]bool{}
+	found, printed := 0, map[string]bool{}
 	for _, row := range rows {
 		for _, p := range row.Problems {
 			if p.Severity == plan.Error {
 				found++
 			}
 			line := fmt.Sprintf("%s: statefulset %s/%s: %s: %s", p.Severity, row.Namespace, row.StatefulSet, p.Field, p.Message)
-			if !told[line] && (c.output == "table" || c.diff != "") {
+			if !printed[line] && (c.output == "table" || c.diff != "") {
 				fmt.Fprintln(w, line)
-				told[line] = true
+				printed[line] = true
 			}
 		}
 	}
@@ -194,7 +194,7 @@ func (c *planCommand) readOne(m *plan.Manifests, name string) error {
 	return nil
 }
 
-// summary tells what was read.
+// summary says what was read.
 func summary(m *plan.Manifests, rows []plan.Row) string {
 	sets := map[[2]string]bool{}
 	for _, row := range rows {

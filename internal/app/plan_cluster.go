@@ -82,7 +82,7 @@ func (c *planCommand) validateLive() (errs []error) {
 	return errs
 }
 
-// connected tells whether a cluster is asked.
+// connected reports whether a cluster is asked.
 func (c *planCommand) connected() bool { return c.live || c.cluster || c.diff == diffCluster }
 
 // fromCluster reads the StatefulSets that the arguments name.

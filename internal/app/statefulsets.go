@@ -96,15 +96,15 @@ const retryRights = time.Minute
 
 // Start begins to watch as soon as that is allowed. A watch that is not allowed would fill the log.
 func (v *clusterView) Start(ctx context.Context) error {
-	told := false
+	logged := false
 	for ctx.Err() == nil {
 		err := v.watch(ctx)
 		if err == nil {
 			return nil
 		}
-		if !told && ctx.Err() == nil {
+		if !logged && ctx.Err() == nil {
 			v.log.Info("not comparing StatefulSets with the cluster: apply manifests/11-rbac-nodes.yaml, or start with --check-nodes=false", "cause", err.Error())
-			told = true
+			logged = true
 		}
 		select {
 		case <-ctx.Done():

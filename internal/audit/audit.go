@@ -26,7 +26,7 @@ type Snapshot struct {
 	Current map[types.NamespacedName]*corev1.PodTemplateSpec
 }
 
-// Kind tells what was found. The values are what users' scripts compare with: some may be added, none renamed.
+// Kind says what was found. The values are what users' scripts compare with: some may be added, none renamed.
 type Kind string
 
 // Kinds of findings, in the order in which those of a StatefulSet are reported.
@@ -71,7 +71,7 @@ type Report struct {
 	Unowned int
 }
 
-// OptedIn tells whether the webhook is called for objects with these labels, those of a pod or of a pod template.
+// OptedIn reports whether the webhook is called for objects with these labels, those of a pod or of a pod template.
 func OptedIn(labels map[string]string) bool {
 	return labels[placement.Label] == placement.LabelValue
 }

@@ -39,7 +39,7 @@ func (a *auditor) auditPods(pods []*corev1.Pod, plans map[int32]next) {
 	}
 }
 
-// auditPod compares a pod with its own rule, and its node with that. Empty: all is well. ordinalErr tells that the pod has no
+// auditPod compares a pod with its own rule, and its node with that. Empty: all is well. ordinalErr means that the pod has no
 // ordinal.
 func (a *auditor) auditPod(pod *corev1.Pod, ordinal int32, ordinalErr error) (Kind, string) {
 	if !OptedIn(pod.Labels) {

@@ -12,7 +12,7 @@ import (
 	"sts-mutating-webhook/internal/plan"
 )
 
-// next tells how a pod of a StatefulSet will be placed when it is created again.
+// next says how a pod of a StatefulSet will be placed when it is created again.
 type next struct {
 	row plan.Row
 	// when says what has to happen until then.

@@ -182,7 +182,7 @@ func (r Right) attributes() *authorizationv1.ResourceAttributes {
 	return &authorizationv1.ResourceAttributes{Group: r.Group, Resource: r.Resource, Namespace: r.Namespace, Name: r.Name, Verb: r.Verb}
 }
 
-// gateFound tells which objects of the gate exist.
+// gateFound says which objects of the gate exist.
 func (c *Cluster) gateFound(ctx context.Context) (map[Object]bool, error) {
 	labels, err := c.labelsOf(ctx, gateObjects)
 	found := map[Object]bool{}

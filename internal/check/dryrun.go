@@ -127,7 +127,7 @@ func causeOf(text string) (cause, todo string) {
 	return cause, ""
 }
 
-// denied tells whether RBAC forbids to create the resource. A quota and Pod Security answer with 403, too.
+// denied reports whether RBAC forbids to create the resource. A quota and Pod Security answer with 403, too.
 func denied(err error, resource string) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), fmt.Sprintf("cannot create resource %q", resource))
 }

@@ -52,11 +52,11 @@ type Snapshot struct {
 
 	// Denied are the rights that the webhook's service account lacks, of all that any of the manifests gives.
 	Denied Answer[[]Right]
-	// Gate tells which of the gate's objects exist.
+	// Gate says which of the gate's objects exist.
 	Gate Answer[map[Object]bool]
 	// Waiting is the number of pods behind the scheduling gate.
 	Waiting Answer[int]
-	// AlertURL tells whether the Secret of the alerts exists and has an address.
+	// AlertURL reports whether the Secret of the alerts exists and has an address.
 	AlertURL Answer[bool]
 }
 

@@ -59,7 +59,7 @@ var fullWidth = map[rune]string{
 
 // Peek passes over white space and returns the next byte without consuming it,
 // 0 at the end of the text. A zero byte in the text is no JSON either, so the
-// two need not be told apart.
+// two need not be distinguished.
 func (s *Scanner) Peek() byte {
 	if s.pos < len(s.data) && s.data[s.pos] > ' ' { // short enough to be inlined
 		return s.data[s.pos]

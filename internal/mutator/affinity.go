@@ -106,7 +106,7 @@ func (b *patch) toleration(a *placement.Assignment) {
 	b.raw(`","effect":"NoSchedule"}`)
 }
 
-// tolerates tells whether the toleration is in the array; an empty operator is Equal.
+// tolerates reports whether the toleration is in the array; an empty operator is Equal.
 func tolerates(array []byte, toleration corev1.Toleration) (bool, error) {
 	found, err := contains(array, tolerationsPath, toleration)
 	if found || err != nil {

@@ -43,7 +43,7 @@ type decision struct {
 	forms  string
 	patch  []byte  // a JSON patch; for placed only
 	denial *denial // for denied only
-	// conflict tells that the patch takes entries of the pod's own nodeSelector away.
+	// conflict means that the patch takes entries of the pod's own nodeSelector away.
 	conflict bool
 }
 

@@ -28,7 +28,7 @@ type review struct {
 	operation   string
 
 	pod pod
-	// podErr tells that the object cannot be read as a Pod, or in more than
+	// podErr means that the object cannot be read as a Pod, or in more than
 	// one way; a *fault, or nil. It matters only if the request creates a pod.
 	podErr error
 }
@@ -36,7 +36,7 @@ type review struct {
 // groupVersionName is a GroupVersionKind or a GroupVersionResource.
 type groupVersionName struct{ group, version, name string }
 
-// createsPod tells whether the request creates a pod itself, not a subresource
+// createsPod reports whether the request creates a pod itself, not a subresource
 // such as pods/binding or pods/eviction, whose object is no Pod. Anything else
 // comes only from a webhook configuration wider than ours.
 func (r *review) createsPod() bool {
@@ -76,7 +76,7 @@ func decode(body []byte) (review, error) {
 // member is a string in an object of the document.
 type member struct {
 	value string
-	// set tells that the member occurred, be it as null.
+	// set means that the member occurred, be it as null.
 	set bool
 }
 
@@ -105,7 +105,7 @@ func (d *decoder) blame(path, problem string) {
 	}
 }
 
-// again tells whether a member was seen before, blames it if so, and marks it.
+// again reports whether a member was seen before, blames it if so, and marks it.
 func (d *decoder) again(path string, seen *bool) bool {
 	if *seen {
 		d.blame(path, "the member occurs twice")

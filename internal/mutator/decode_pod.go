@@ -39,7 +39,7 @@ type pod struct {
 	// The request's own name field says nothing more, and is empty whenever
 	// the name is still to be generated.
 	name string
-	// hasSpec tells that there is a spec to patch.
+	// hasSpec means that there is a spec to patch.
 	hasSpec  bool
 	optIn    member // label ab-build-different
 	podIndex member // label apps.kubernetes.io/pod-index

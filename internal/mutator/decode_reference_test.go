@@ -70,7 +70,7 @@ type narrowOwner struct {
 	Controller *bool  `json:"controller"`
 }
 
-// reference decodes a body both ways. refused tells that the narrow decoder
+// reference decodes a body both ways. refused means that the narrow decoder
 // found an error in a part that matters; doubled that a member occurs twice,
 // which we may refuse.
 func reference(body []byte) (f facts, refused, doubled bool) {

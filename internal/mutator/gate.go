@@ -62,7 +62,7 @@ func placedText(podName string, assignments []placement.Assignment) string {
 	return text
 }
 
-// gateIndexes tells where our gate stands in the array; once, in a valid pod.
+// gateIndexes says where our gate stands in the array; once, in a valid pod.
 func gateIndexes(array []byte) (ours []int, err error) {
 	if array == nil {
 		return nil, nil

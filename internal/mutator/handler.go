@@ -11,7 +11,7 @@ import (
 	"sts-mutating-webhook/internal/placement"
 )
 
-// Observer is told of outcomes after they were decided, dry runs excepted. It
+// Observer is notified of outcomes after they were decided, dry runs excepted. It
 // is called on the request's goroutine and must not block.
 type Observer interface {
 	// Placed reports a pod whose nodes the answer changes. Other
@@ -66,7 +66,7 @@ type Handler struct {
 }
 
 // NewHandler returns a handler that writes its access log to lines, one line with one call of Write, and what only a verbose log
-// holds to log. A nil observer is told nothing; a nil registerer leaves the metrics unregistered. It panics if the metrics
+// holds to log. A nil observer is not notified; a nil registerer leaves the metrics unregistered. It panics if the metrics
 // are registered already.
 func NewHandler(s Settings, o Observer, lines io.Writer, log logr.Logger, reg prometheus.Registerer) *Handler {
 	return &Handler{
@@ -74,7 +74,7 @@ func NewHandler(s Settings, o Observer, lines io.Writer, log logr.Logger, reg pr
 	}
 }
 
-// Handle decides about a body, replies, and only then logs, counts and tells the observer. It replies with HTTP 200 to
+// Handle decides about a body, replies, and only then logs, counts and notifies the observer. It replies with HTTP 200 to
 // whatever is an AdmissionReview, denials included. HTTP errors are for what is not: the API server treats them as a
 // failed call, not as a decision.
 func (h *Handler) Handle(body []byte, reply func(status int, answer []byte)) {
@@ -97,7 +97,7 @@ func (h *Handler) Handle(body []byte, reply func(status int, answer []byte)) {
 	h.report(&r, &d, end, took)
 }
 
-// report writes the access log and tells the observer.
+// report writes the access log and notifies the observer.
 func (h *Handler) report(r *review, d *decision, now time.Time, took time.Duration) {
 	e := accessEntry{
 		message: accessMessage[d.outcome], uid: clip(r.uid, maxName), namespace: clip(r.namespace, maxName),

@@ -14,7 +14,7 @@ var pointerEscaper = strings.NewReplacer("~", "~0", "/", "~1")
 // entry to replace it with), terms of preferred node affinity, and tolerations;
 // nil if it has them already. It touches nothing else but the annotations that say
 // what it did, and our own scheduling gate: applying it and asking again yields nil.
-// conflict tells that an entry of the pod's own nodeSelector is replaced.
+// conflict means that an entry of the pod's own nodeSelector is replaced.
 //
 // The operations are add and replace, and remove for the gate. A test that fails is
 // an error 500 for the user, and another remove would take away what somebody else

@@ -6,7 +6,7 @@ import "sts-mutating-webhook/internal/placement"
 // own words. Two denials with the same reason and the same problem are the same
 // mistake. The texts are at most maxProblem bytes and untrusted; each may be empty.
 type Problem struct {
-	// Code tells what is wrong with the annotation's content: one of Codes. It is
+	// Code says what is wrong with the annotation's content: one of Codes. It is
 	// empty if the reason says all.
 	Code string
 	// Field is the field of the annotation, or the path in the pod, that is wrong.
@@ -23,7 +23,7 @@ type Problem struct {
 // maxProblem bounds each text of a Problem, in bytes.
 const maxProblem = 200
 
-// CodeNotJSON tells that the annotation is no JSON. The other codes are those of package placement.
+// CodeNotJSON means that the annotation is no JSON. The other codes are those of package placement.
 const CodeNotJSON = "NotJSON"
 
 // Codes lists what Problem.Code may be.

@@ -17,7 +17,7 @@ const (
 	right                // the value that was asked for
 )
 
-// lookup tells what the selector holds under key, compared with value, and how
+// lookup says what the selector holds under key, compared with value, and how
 // many entries there are. An error is a *fault.
 func (s selector) lookup(key, value string) (state entryState, entries int, err error) {
 	if len(s) == 0 {

@@ -10,7 +10,7 @@ type Stored struct {
 	Placement Placement
 	// Patch is a JSON patch that only adds to the pod, and removes our gate.
 	Patch []byte
-	// Conflict tells that entries of the pod's own nodeSelector would have to go.
+	// Conflict means that entries of the pod's own nodeSelector would have to go.
 	// The API server refuses that for a pod that is stored.
 	Conflict bool
 	// Denial says why the webhook would have refused the pod.

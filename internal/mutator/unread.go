@@ -60,7 +60,7 @@ func memberOf(object []byte, path, name, memberPath string) (value []byte, err e
 	return unlessNull(value), nil
 }
 
-// contains tells whether an element of the array means the same as want, and
+// contains reports whether an element of the array means the same as want, and
 // nothing besides: an element with a field that this program does not know is
 // another one.
 func contains[T any](array []byte, path string, want T) (found bool, err error) {

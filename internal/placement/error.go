@@ -25,7 +25,7 @@ type Error struct {
 	// Example is a rule of that form, with placeholders, for a message to tell the
 	// user to write.
 	Example string
-	// NotJSON tells that the text is no JSON at all.
+	// NotJSON means that the text is no JSON at all.
 	NotJSON bool
 }
 

@@ -48,7 +48,7 @@ func isLabel(values ...string) bool {
 	return true
 }
 
-// has tells whether an index set holds the ordinal, and whether it is one.
+// has reports whether an index set holds the ordinal, and whether it is one.
 func has(set string, ordinal int64) (found, ok bool) {
 	for _, part := range strings.Split(set, ",") {
 		from, to, ranged := strings.Cut(part, "-")
@@ -76,7 +76,7 @@ func parts(set string) (all [][2]int64) {
 	return all
 }
 
-// valid tells whether the rule is one.
+// valid reports whether the rule is one.
 func (r naiveRule) valid() bool {
 	if r.Key == nil || len(validation.IsQualifiedName(*r.Key)) > 0 ||
 		r.WhenUnsatisfiable != nil && *r.WhenUnsatisfiable != "DoNotSchedule" && *r.WhenUnsatisfiable != "ScheduleAnyway" ||
@@ -175,7 +175,7 @@ func naiveParse(text []byte) []naiveRule {
 	return rules
 }
 
-// hasNull tells whether a null is anywhere: to Go's decoders it is the same as
+// hasNull reports whether a null is anywhere: to Go's decoders it is the same as
 // nothing, to Parse it is an error.
 func hasNull(text []byte) bool {
 	var v any

@@ -46,7 +46,7 @@ func keyProblem(key string) string {
 	return strings.Join(content.IsLabelKey(key), "; ")
 }
 
-// simpleLabel tells whether text can be a label's value, and its key: at most 63
+// simpleLabel reports whether text can be a label's value, and its key: at most 63
 // letters, digits, dashes, underscores and dots, a letter or digit at each end.
 func simpleLabel(text string) bool {
 	if text == "" || len(text) > content.LabelValueMaxLength || !alphanumeric(text[0]) || !alphanumeric(text[len(text)-1]) {

@@ -43,7 +43,7 @@ func decimal(digits string) (int32, error) {
 	return int32(n), nil
 }
 
-// IsStatefulSet tells whether an owner reference names a StatefulSet of
+// IsStatefulSet reports whether an owner reference names a StatefulSet of
 // Kubernetes or of OpenKruise (which names pods alike), in any version of their
 // APIs.
 func IsStatefulSet(apiVersion, kind string) bool {

@@ -130,7 +130,7 @@ type field struct {
 	set  bool // it occurred, be it with a wrong type
 }
 
-// again tells whether a field was seen before, blames it if so, and marks it.
+// again reports whether a field was seen before, blames it if so, and marks it.
 func (p *parser) again(name string, seen *bool) {
 	if *seen {
 		p.blame(CodeFieldRepeated, name, "", "occurs twice")

@@ -140,7 +140,7 @@ func (p *parser) start(f *fields) error {
 	return nil
 }
 
-// form tells which form of rule was meant.
+// form says which form of rule was meant.
 func (f *fields) form() form {
 	switch {
 	case f.even.set || f.odd.set:

@@ -15,10 +15,10 @@ type Rules []Rule
 type Rule struct {
 	// Key is the node label.
 	Key string
-	// Preferred (whenUnsatisfiable: ScheduleAnyway) tells that the pod may run
+	// Preferred (whenUnsatisfiable: ScheduleAnyway) means that the pod may run
 	// elsewhere if no such node has room. False: it stays Pending.
 	Preferred bool
-	// Tolerate (tolerate: NoSchedule) tells that the pod tolerates the taint
+	// Tolerate (tolerate: NoSchedule) means that the pod tolerates the taint
 	// key=value:NoSchedule of its nodes.
 	Tolerate bool
 

@@ -22,7 +22,7 @@ import (
 
 // Cluster is what the placer needs of Kubernetes.
 type Cluster interface {
-	// Allowed tells whether pods may be listed, watched and patched.
+	// Allowed reports whether pods may be listed, watched and patched.
 	Allowed(context.Context) (bool, error)
 	// Watch passes the opted-in pods that are not scheduled yet to the handler, until
 	// ctx ends.

@@ -27,7 +27,7 @@ type fakeCluster struct {
 	// mu guards the rest.
 	mu       sync.Mutex
 	allowed  bool
-	asked    int                    // calls of Allowed
+	checks   int                    // calls of Allowed
 	pods     map[string]*corev1.Pod // by name
 	handlers map[*toolscache.ResourceEventHandler]toolscache.ResourceEventHandler
 	patches  map[string]int // accepted, by pod
@@ -45,7 +45,7 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 func (c *fakeCluster) Allowed(context.Context) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asked++
+	c.checks++
 	return c.allowed, nil
 }
 
@@ -98,11 +98,11 @@ func (c *fakeCluster) store(name string, change func(*corev1.Pod)) {
 	version, _ := strconv.Atoi(before.ResourceVersion)
 	after.ResourceVersion = fmt.Sprint(version + 1)
 	c.pods[name] = after
-	c.tell(func(h toolscache.ResourceEventHandler) { h.OnUpdate(before, after) })
+	c.notify(func(h toolscache.ResourceEventHandler) { h.OnUpdate(before, after) })
 }
 
-// tell calls the handlers that are there after latency. mu must be held.
-func (c *fakeCluster) tell(each func(toolscache.ResourceEventHandler)) {
+// notify calls the handlers that are there after latency. mu must be held.
+func (c *fakeCluster) notify(each func(toolscache.ResourceEventHandler)) {
 	for key := range c.handlers {
 		time.AfterFunc(latency, func() {
 			c.mu.Lock()
@@ -120,13 +120,13 @@ func (c *fakeCluster) set(change func(*fakeCluster)) {
 	change(c)
 }
 
-// create stores a pod behind the gate, and others if asked for.
+// create stores a pod behind the gate, and others if named.
 func (c *fakeCluster) create(name string, gates ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pod := podNamed(name, gates...)
 	c.pods[name] = pod
-	c.tell(func(h toolscache.ResourceEventHandler) { h.OnAdd(pod, false) })
+	c.notify(func(h toolscache.ResourceEventHandler) { h.OnAdd(pod, false) })
 }
 
 func (c *fakeCluster) remove(name string) {
@@ -134,7 +134,7 @@ func (c *fakeCluster) remove(name string) {
 	defer c.mu.Unlock()
 	pod := c.pods[name]
 	delete(c.pods, name)
-	c.tell(func(h toolscache.ResourceEventHandler) {
+	c.notify(func(h toolscache.ResourceEventHandler) {
 		h.OnDelete(toolscache.DeletedFinalStateUnknown{Key: "shop/" + name, Obj: pod})
 	})
 }

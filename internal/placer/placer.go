@@ -75,7 +75,7 @@ type Placer struct {
 	log     logr.Logger
 	waiting *waiting
 	metrics *metrics
-	// reported tells whether Changed was last called with pods; used by watchWaiting alone.
+	// reported reports whether Changed was last called with pods; used by watchWaiting alone.
 	reported bool
 }
 

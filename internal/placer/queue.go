@@ -96,7 +96,7 @@ func (q *queue) place(ctx context.Context, uid types.UID) (again bool) {
 	}
 	d := q.opts.Decide(pod)
 	if len(d.Patch) == 0 {
-		q.tell(pod, d)
+		q.reportProblem(pod, d)
 		return false
 	}
 	log := q.log.WithValues("namespace", pod.Namespace, "pod", pod.Name, "uid", uid)
@@ -137,8 +137,8 @@ func withVersion(patch []byte, version string) []byte {
 	return fmt.Appendf(nil, `[{"op":"add","path":"/metadata/resourceVersion","value":%q},%s`, version, patch[1:])
 }
 
-// tell writes events about a pod that cannot be placed.
-func (q *queue) tell(pod *corev1.Pod, d Decision) {
+// reportProblem writes events about a pod that cannot be placed.
+func (q *queue) reportProblem(pod *corev1.Pod, d Decision) {
 	if d.Problem == "" {
 		return
 	}

@@ -17,10 +17,10 @@ type waiting struct {
 
 // waitingPod is what is known of a pod behind the gate.
 type waitingPod struct {
-	pod     *corev1.Pod // as last seen; read only
-	seen    time.Time   // when this replica saw it first
-	problem string      // what was last written into events
-	told    time.Time   // when that was
+	pod        *corev1.Pod // as last seen; read only
+	seen       time.Time   // when this replica saw it first
+	problem    string      // what was last written into events
+	reportedAt time.Time   // when that was
 }
 
 func newWaiting() *waiting { return &waiting{pods: map[types.UID]*waitingPod{}} }
@@ -58,7 +58,7 @@ func (w *waiting) clear() {
 	clear(w.pods)
 }
 
-// news notes a pod's problem. event tells whether it is to be written into events,
+// news notes a pod's problem. event reports whether it is to be written into events,
 // first whether it is another one than before.
 func (w *waiting) news(uid types.UID, problem string, now time.Time) (event, first bool) {
 	w.mu.Lock()
@@ -68,9 +68,9 @@ func (w *waiting) news(uid types.UID, problem string, now time.Time) (event, fir
 		return false, false
 	}
 	first = at.problem != problem
-	event = first || now.Sub(at.told) >= repeatEvent
+	event = first || now.Sub(at.reportedAt) >= repeatEvent
 	if event {
-		at.problem, at.told = problem, now
+		at.problem, at.reportedAt = problem, now
 	}
 	return event, first
 }

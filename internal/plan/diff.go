@@ -38,7 +38,7 @@ type Place struct {
 	Preferred    []corev1.PreferredSchedulingTerm `json:"preferred"`
 }
 
-// Diff tells which ordinals of the StatefulSets that are opted in, before or
+// Diff says which ordinals of the StatefulSets that are opted in, before or
 // after, differ: in nodeSelector or preferred node affinity. A toleration moves
 // nothing by itself. A StatefulSet that is an error as a whole afterwards has no
 // moves, for nothing is known of its pods; one that only one side holds is left

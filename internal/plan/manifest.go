@@ -24,7 +24,7 @@ type Manifests struct {
 
 // Read adds the objects of a stream of YAML or JSON documents, as kubectl apply
 // takes them: several documents, Lists. namespace is that of StatefulSets which
-// name none. An error tells which document cannot be read, from 1.
+// name none. An error says which document cannot be read, from 1.
 func (m *Manifests) Read(r io.Reader, namespace string) error {
 	documents := utilyaml.NewYAMLReader(bufio.NewReader(r))
 	for n := 1; ; n++ {

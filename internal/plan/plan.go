@@ -60,7 +60,7 @@ type Row struct {
 	NodeName string               `json:"-"`
 }
 
-// Severity tells what follows from a Problem.
+// Severity says what follows from a Problem.
 type Severity string
 
 const (
@@ -79,7 +79,7 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
-// Refused tells that there will be no such pod.
+// Refused means that there will be no such pod.
 func (r *Row) Refused() bool { return hasError(r.Problems) }
 
 func hasError(problems []Problem) bool {

@@ -71,7 +71,7 @@ func problemsText(problems []Problem) string {
 	return output.OrNone(strings.Join(parts, " | "))
 }
 
-// String tells by which nodes the pod is scheduled, without tolerations; of nil, that there is no pod.
+// String says by which nodes the pod is scheduled, without tolerations; of nil, that there is no pod.
 func (p *Place) String() string {
 	if p == nil {
 		return output.OrNone("")

@@ -29,7 +29,7 @@ const (
 // notSent are the namespaces whose pods the webhook is not called for, as manifests/50-webhook.yaml has them.
 var notSent = []string{"kube-system", "custom-system"}
 
-// optedIn tells whether there is something to plan, or to warn of.
+// optedIn reports whether there is something to plan, or to warn of.
 func optedIn(set *appsv1.StatefulSet, o Options) bool {
 	return slices.ContainsFunc(byRevision(set, o), func(p part) bool {
 		template := &p.set.Spec.Template

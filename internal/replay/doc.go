@@ -1,4 +1,4 @@
-// Package replay decides again about the pods in an audit log of kube-apiserver, and tells which decisions this version would
+// Package replay decides again about the pods in an audit log of kube-apiserver, and says which decisions this version would
 // make otherwise. It asks the webhook's own handler, so there is no second decision to keep equal.
 //
 // # What the log holds

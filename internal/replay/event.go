@@ -58,7 +58,7 @@ func readEvent(line []byte) *event {
 	return &e
 }
 
-// aboutPods tells whether the event is the last one of a request for pods themselves, not a subresource.
+// aboutPods reports whether the event is the last one of a request for pods themselves, not a subresource.
 func (e *event) aboutPods() bool {
 	return e.Stage == "ResponseComplete" && e.ObjectRef.APIGroup == "" && e.ObjectRef.Resource == "pods" && e.ObjectRef.Subresource == ""
 }
@@ -99,7 +99,7 @@ func (e *event) calls() (calls []call, err error) {
 	return calls, nil
 }
 
-// failed tells that the API server got no decision from our webhook.
+// failed means that the API server got no decision from our webhook.
 func (e *event) failed() bool {
 	for key, value := range e.Annotations {
 		if strings.HasPrefix(key, failedOpenPrefix) && ours(value) {

@@ -62,7 +62,7 @@ func decided(pod []byte) (*Decision, error) {
 }
 
 // patched applies what matters of a patch to a pod. The API server's plugins may have added what the patch builds upon, such as
-// the first toleration, so what is missing on the way is created. ours tells that the patch is our webhook's: it replaces
+// the first toleration, so what is missing on the way is created. ours means that the patch is our webhook's: it replaces
 // only whole members, which then need not exist.
 func patched(pod []byte, patch json.RawMessage, ours bool) ([]byte, error) {
 	if patch == nil {
@@ -99,7 +99,7 @@ func patched(pod []byte, patch json.RawMessage, ours bool) ([]byte, error) {
 	return pod, nil
 }
 
-// matters tells whether an operation on that path can change what is decided.
+// matters reports whether an operation on that path can change what is decided.
 func matters(path string) bool {
 	for _, member := range []string{"/metadata", "/spec/nodeSelector", "/spec/affinity", "/spec/tolerations"} {
 		if path == member || strings.HasPrefix(path, member+"/") || strings.HasPrefix(member, path+"/") {
@@ -109,7 +109,7 @@ func matters(path string) bool {
 	return false
 }
 
-// largeIndex tells whether a patch names an element that no list of a pod has: the lists would be filled up to it.
+// largeIndex reports whether a patch names an element that no list of a pod has: the lists would be filled up to it.
 func largeIndex(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
 		if len(part) > 3 && strings.Trim(part, "0123456789") == "" {

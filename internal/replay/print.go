@@ -6,7 +6,7 @@ import (
 	"sts-mutating-webhook/internal/output"
 )
 
-// Print writes changes in one of output.Formats. A wide table also tells when they were, and the texts of denials.
+// Print writes changes in one of output.Formats. A wide table also says when they were, and the texts of denials.
 func Print(w io.Writer, format string, changes []Change) error {
 	header := []string{"NAMESPACE", "POD", "FROM", "TO"}
 	if format == "wide" {

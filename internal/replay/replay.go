@@ -104,7 +104,7 @@ func (r *Replayer) readLine(in *bufio.Reader) (long bool, err error) {
 // Words without which no line is about the creation of a pod.
 var podsWord, createWord, webhookWord = []byte(`"pods"`), []byte(`"create"`), []byte(webhook)
 
-// decide tells what a line is, and returns a change if the decision in it would be another one.
+// decide says what a line is, and returns a change if the decision in it would be another one.
 func (r *Replayer) decide(line []byte) (Class, *Change) {
 	if line[0] != '{' || line[len(line)-1] != '}' {
 		return NoEvent, nil
@@ -152,7 +152,7 @@ type pod struct {
 	} `json:"metadata"`
 }
 
-// optedIn tells whether the pod was sent with our label.
+// optedIn reports whether the pod was sent with our label.
 func (e *event) optedIn() bool {
 	var p pod
 	return json.Unmarshal(e.RequestObject, &p) == nil && p.Metadata.Labels[placement.Label] == placement.LabelValue

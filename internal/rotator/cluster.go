@@ -216,14 +216,14 @@ func (c *serverClock) problem() error {
 
 // learn takes the Date header of an answer that was asked for and received at
 // these local times; the apiserver wrote it somewhere between.
-func (c *serverClock) learn(date string, asked, received time.Time) {
+func (c *serverClock) learn(date string, sent, received time.Time) {
 	server, err := http.ParseTime(date)
 	if err != nil {
 		return
 	}
 	switch {
-	case server.Before(asked.Add(-dateResolution)):
-		c.skew.Store(int64(asked.Sub(server)))
+	case server.Before(sent.Add(-dateResolution)):
+		c.skew.Store(int64(sent.Sub(server)))
 	case server.After(received.Add(dateResolution)):
 		c.skew.Store(int64(received.Sub(server)))
 	default:
@@ -234,10 +234,10 @@ func (c *serverClock) learn(date string, asked, received time.Time) {
 // wrap lets the clock see every answer's Date header.
 func (c *serverClock) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		asked := c.local()
+		sent := c.local()
 		resp, err := next.RoundTrip(r)
 		if err == nil {
-			c.learn(resp.Header.Get("Date"), asked, c.local())
+			c.learn(resp.Header.Get("Date"), sent, c.local())
 		}
 		return resp, err
 	})
@@ -272,7 +272,7 @@ func (w *watches) wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// watchBody tells when a watch ends.
+// watchBody says when a watch ends.
 type watchBody struct {
 	io.ReadCloser
 	ended func()

@@ -173,11 +173,11 @@ func TestACABundlePutBackAllTheTimeDoesNotHoldUpARotation(t *testing.T) {
 		}
 		time.Sleep(day)
 		f.settled()
-		told := f.reported("RepairRecurs") // each is noted on the Secret, for the other replicas
-		if len(told) == 0 || len(told) > 2 {
-			t.Errorf("reported %d times in 20 minutes that a repair recurs, want once in ten: %v", len(told), told)
+		reported := f.reported("RepairRecurs") // each is noted on the Secret, for the other replicas
+		if len(reported) == 0 || len(reported) > 2 {
+			t.Errorf("reported %d times in 20 minutes that a repair recurs, want once in ten: %v", len(reported), reported)
 		}
-		f.atMost(4+fights+len(told), before)
+		f.atMost(4+fights+len(reported), before)
 		if n := len(f.reported("CARotated")) + len(f.reported("CARetired")); n != 2 {
 			t.Errorf("%d steps of one rotation, want 2", n)
 		}

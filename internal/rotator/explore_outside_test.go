@@ -222,10 +222,10 @@ func (m *model) outside(s modelState, yield func(transition, modelState)) {
 			}
 		}
 	}
-	if s.secret != missing && s.asked < 2*maxBridges { // more in a moment than bridges are sent are not promised
+	if s.secret != missing && s.requests < 2*maxBridges { // more in a moment than bridges are sent are not promised
 		ask := func(s *modelState, odd uint8) {
-			s.asked += 2
-			m.putSecret(s, s.secret, s.asked|odd)
+			s.requests += 2
+			m.putSecret(s, s.secret, s.requests|odd)
 		}
 		act(askRotate, -1, "sts-webhook rotate", func(s *modelState) { ask(s, 1) })
 		act(askDistrust, -1, "sts-webhook rotate --distrust-now", func(s *modelState) { ask(s, 0) })
@@ -254,9 +254,9 @@ func (m *model) damages(s modelState, act func(event, int, string, func(*modelSt
 			act(secretDamage, -1, name, func(s *modelState) { m.putSecret(s, id, s.request) })
 		}
 	}
-	if m.first != 0 && s.asked < 2*maxBridges {
+	if m.first != 0 && s.requests < 2*maxBridges {
 		act(secretDamage, -1, "the first copy of the Secret is put back, with the request that it carried", func(s *modelState) {
-			s.asked += 2
+			s.requests += 2
 			m.putSecret(s, m.first, 1)
 		})
 	}

@@ -143,11 +143,11 @@ func (m *model) remember(r *member, id uint16) {
 
 // writeSecret is Rotator.writeSecret and cluster.updateSecret.
 func (m *model) writeSecret(s *modelState, r *member, k kind, seen observed) {
-	next, asked := m.after(s, r, k, seen), seen.request
-	if asked == m.contents.values[next].request {
-		asked = 0
+	next, request := m.after(s, r, k, seen), seen.request
+	if request == m.contents.values[next].request {
+		request = 0
 	}
-	m.putSecret(s, next, asked)
+	m.putSecret(s, next, request)
 	if k == distrust || k == retire || k == create {
 		for i := range s.replicas {
 			s.replicas[i].excused = s.replicas[i].excused || s.replicas[i].offline
@@ -214,14 +214,14 @@ func (m *model) after(s *modelState, r *member, k kind, seen observed) uint16 {
 	return m.contents.number(next)
 }
 
-func (m *model) putSecret(s *modelState, id uint16, asked uint8) {
-	if s.secret == id && s.request == asked {
+func (m *model) putSecret(s *modelState, id uint16, request uint8) {
+	if s.secret == id && s.request == request {
 		return // an update that changes nothing is none
 	}
 	if s.secret != id {
 		s.lastSecret, s.secret, s.secretLags = s.secret, id, true
 	}
-	s.request = asked
+	s.request = request
 	for i := range s.replicas {
 		if s.secretLags { // its content changed
 			s.replicas[i].waiting = min(s.replicas[i].waiting, running)

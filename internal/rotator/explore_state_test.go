@@ -107,7 +107,7 @@ type modelState struct {
 	refusesSecret, refusesConf bool
 	distrusted                 uint64 // CAs, a set
 	relapsed                   bool   // one of them was put back into the caBundle by a replica
-	asked                      uint8  // requests so far
+	requests                   uint8  // requests so far
 	left                       uint8  // outside events that may still come
 	replicas                   [members]member
 }

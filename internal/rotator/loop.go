@@ -25,7 +25,7 @@ const (
 	writeRetryFirst, writeRetryLast = time.Second, 30 * time.Second
 )
 
-// secretIndex stands for the Secret where configurations are told apart by index.
+// secretIndex stands for the Secret where configurations are distinguished by index.
 const secretIndex = -1
 
 // loopState is what the loop knows beside memory. Indexes are of configurations.

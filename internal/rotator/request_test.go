@@ -64,14 +64,14 @@ func labels(m *dto.Metric) []string {
 	return values
 }
 
-// asked is one "sts-webhook rotate".
-type asked struct {
+// rotateCall is one "sts-webhook rotate".
+type rotateCall struct {
 	out  bytes.Buffer
 	done chan error
 }
 
-func (f *fleet) rotate(l *link, distrust bool, timeout time.Duration) *asked {
-	a := &asked{done: make(chan error, 1)}
+func (f *fleet) rotate(l *link, distrust bool, timeout time.Duration) *rotateCall {
+	a := &rotateCall{done: make(chan error, 1)}
 	go func() {
 		ctx, cancel := context.WithTimeout(f.t.Context(), timeout)
 		defer cancel()
@@ -117,7 +117,7 @@ func TestTwoOperatorsAtOnceBothGetWhatTheyAskFor(t *testing.T) {
 		f.startAll(2)
 		before := f.signers()[0]
 		first, second := f.rotate(f.link("first"), false, time.Minute), f.rotate(f.link("second"), true, time.Minute)
-		for _, a := range []*asked{first, second} {
+		for _, a := range []*rotateCall{first, second} {
 			if err := <-a.done; err != nil {
 				t.Errorf("%v after %q", err, a.out.String())
 			}

@@ -14,7 +14,7 @@
 // Each connection has one goroutine: handshake, then, request by request, read the head (http.ReadRequest, so Go's parser and its
 // checks), read the body, take a slot, decide, answer, and only then log, count and alert. That goroutine knows by itself
 // whether it waits for its client; whoever wants the connection closed ends that wait, and the goroutine answers 503 in
-// its own time. docs/decisions/0002-connection-loop.md tells why net/http's server is not used.
+// its own time. docs/decisions/0002-connection-loop.md says why net/http's server is not used.
 //
 // A client takes up nothing that it has not paid for: bytes are reserved as the body arrives, and a slot when it is whole.
 //

@@ -159,7 +159,7 @@ func (s *Server) logPanic() {
 	s.options.Log.Error(nil, "admission handler panicked", "reason", reason, "stack", string(debug.Stack()))
 }
 
-// drain lets every client leave without losing a request; doc.go tells why each step is there.
+// drain lets every client leave without losing a request; doc.go says why each step is there.
 func (s *Server) drain() {
 	begin := time.Now()
 	s.options.Log.Info("draining", "delay", s.options.DrainDelay.String(), "timeout", s.options.DrainTimeout.String())

@@ -32,7 +32,7 @@ func (s *suite) testOff(t *testing.T) {
 			return nil
 		})
 	}
-	s.awaitEmpty(t) // so that nothing of this chapter is told in a later one
+	s.awaitEmpty(t) // so that nothing of this chapter is reported in a later one
 	if sent, failed := s.sum(t, "sts_webhook_alert_sent_total"), s.sum(t, "sts_webhook_alert_failed_total"); sent+failed != 0 {
 		t.Errorf("%v messages sent, %v failed, want none tried", sent, failed)
 	}
@@ -67,9 +67,9 @@ func (s *suite) awaitAlerts(t *testing.T, r robot, verb string, wanted int) {
 	var first time.Duration
 	s.Eventually(t, 4*time.Minute, func() error {
 		s.deny(t, 1)
-		told := r.told(s.Ctx, t)
+		texts := r.texts(s.Ctx, t)
 		for _, pod := range pods {
-			if strings.Contains(told, "replica "+pod.Name[strings.LastIndex(pod.Name, "-")+1:]) {
+			if strings.Contains(texts, "replica "+pod.Name[strings.LastIndex(pod.Name, "-")+1:]) {
 				heard[pod.Name] = true
 			}
 		}
@@ -86,13 +86,13 @@ func (s *suite) awaitAlerts(t *testing.T, r robot, verb string, wanted int) {
 		verb, r.name, first.Seconds(), len(heard), time.Since(begin).Seconds(), testing.Short())
 }
 
-// awaitEmpty returns when nothing waits to be told.
+// awaitEmpty returns when nothing waits to be reported.
 func (s *suite) awaitEmpty(t *testing.T) {
 	t.Helper()
 	s.Eventually(t, waitTimeout, func() error {
 		if n := s.sum(t, "sts_webhook_alert_queue_length"); n > 0 {
 			time.Sleep(500 * time.Millisecond)
-			return fmt.Errorf("%v lines wait to be told", n)
+			return fmt.Errorf("%v lines wait to be reported", n)
 		}
 		return nil
 	})
@@ -187,15 +187,15 @@ func (s *suite) checkPlaced(t *testing.T) {
 		switch n := got[want]; {
 		case n == 0:
 			missing++
-			t.Errorf("not told: %s", want)
+			t.Errorf("not reported: %s", want)
 		case n > 1:
 			twice++
 		}
 		delete(got, want)
 	}
-	t.Logf("%d ordinals in %d messages: %d missing, %d told more than once", setSize, messages, missing, twice)
+	t.Logf("%d ordinals in %d messages: %d missing, %d reported more than once", setSize, messages, missing, twice)
 	for other := range got {
-		t.Errorf("told, but not placed: %s", other)
+		t.Errorf("reported, but not placed: %s", other)
 	}
 }
 
@@ -203,18 +203,18 @@ func (s *suite) checkPlaced(t *testing.T) {
 // sees for itself to one report per replica.
 func (s *suite) checkOnce(t *testing.T) {
 	t.Helper()
-	told := s.fleet.told(s.Ctx, t)
+	texts := s.fleet.texts(s.Ctx, t)
 	for _, said := range []string{" signs, valid until ", " the old CA is removed; ", "Secret sts-webhook-certs was emptied "} {
-		lines := linesWith(told, said)
+		lines := linesWith(texts, said)
 		if len(lines) != 1 || strings.Contains(lines[0], "times)") {
-			t.Errorf("%s: told %d times, want once for the fleet: %q", said, len(lines), lines)
+			t.Errorf("%s: reported %d times, want once for the fleet: %q", said, len(lines), lines)
 			continue
 		}
 		t.Log(lines[0])
 	}
-	lines := linesWith(told, " "+s.namespace+"/broken")
+	lines := linesWith(texts, " "+s.namespace+"/broken")
 	if len(lines) == 0 || len(lines) > replicas {
-		t.Fatalf("the mistake in broken was told %d times, want at least once and at most once per replica: %q", len(lines), lines)
+		t.Fatalf("the mistake in broken was reported %d times, want at least once and at most once per replica: %q", len(lines), lines)
 	}
 	for _, m := range s.fleet.messages(s.Ctx, t) {
 		if !strings.Contains(m.Text, s.namespace+"/broken") {
@@ -226,7 +226,7 @@ func (s *suite) checkOnce(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("the mistake was told %d times by %d replicas: %s", len(lines), replicas, lines[0])
+	t.Logf("the mistake was reported %d times by %d replicas: %s", len(lines), replicas, lines[0])
 }
 
 func linesWith(text, part string) (found []string) {

@@ -86,7 +86,7 @@ func (s *suite) create(t *testing.T) round {
 	return all
 }
 
-// testSilence has pods admitted as dry runs and looks for what must not be told.
+// testSilence has pods admitted as dry runs and looks for what must not be reported.
 func (s *suite) testSilence(t *testing.T) {
 	quiet := s.Namespace(t, "quiet")
 	run, err := load.Start(s.Ctx, load.Options{
@@ -101,13 +101,13 @@ func (s *suite) testSilence(t *testing.T) {
 	if n := s.sum(t, "sts_webhook_alert_queue_length"); n != 0 {
 		t.Errorf("%v lines wait after dry runs, want none", n)
 	}
-	told := s.fleet.told(s.Ctx, t)
+	texts := s.fleet.texts(s.Ctx, t)
 	for _, never := range []string{quiet + "/", "replica started", "replica stopping", "started a replica", "is stopping a replica"} {
-		if strings.Contains(told, never) {
-			t.Errorf("told: %q", never)
+		if strings.Contains(texts, never) {
+			t.Errorf("reported: %q", never)
 		}
 	}
-	if !strings.Contains(told, "["+clusterName+"] sts-webhook") {
+	if !strings.Contains(texts, "["+clusterName+"] sts-webhook") {
 		t.Error("no title holds the cluster's name")
 	}
 }

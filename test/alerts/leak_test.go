@@ -33,8 +33,8 @@ func (s *suite) testLeaks(t *testing.T) {
 		kit.Must(t, err)
 		places[name] = out
 	}
-	told := s.fleet.told(s.Ctx, t) + s.trial.told(s.Ctx, t)
-	places["messages"] = told
+	texts := s.fleet.texts(s.Ctx, t) + s.trial.texts(s.Ctx, t)
+	places["messages"] = texts
 	bytes, found := 0, 0
 	for place, text := range places {
 		bytes += len(text)

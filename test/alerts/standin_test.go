@@ -134,8 +134,8 @@ func (r robot) messages(ctx context.Context, t *testing.T) []dingtalktest.Messag
 	return m
 }
 
-// told is the text of everything that the robot accepted.
-func (r robot) told(ctx context.Context, t *testing.T) string {
+// texts is the text of everything that the robot accepted.
+func (r robot) texts(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	var all []string
 	for _, m := range r.messages(ctx, t) {

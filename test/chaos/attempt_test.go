@@ -53,7 +53,7 @@ type window struct {
 	causes []string
 }
 
-// covers tells whether the window explains the loss of a creation.
+// covers reports whether the window explains the loss of a creation.
 func (w window) covers(s load.Sample) bool {
 	if !s.End().After(w.from) || !s.Start.Before(w.to) {
 		return false

@@ -60,7 +60,7 @@ func (a *attempt) late() []measurement {
 	return slices.DeleteFunc(slices.Clone(a.measured), func(m measurement) bool { return m.took <= m.limit })
 }
 
-// blamesMachine tells whether a stall can be the cause of all that went wrong: of
+// blamesMachine reports whether a stall can be the cause of all that went wrong: of
 // what came too late, and of creations that were lost by timeouts.
 func (a *attempt) blamesMachine(stall time.Duration) bool {
 	late, lost := a.late(), a.unexplained()
@@ -115,7 +115,7 @@ func (s *suite) check(ctx context.Context, t *testing.T, sc scenario, a *attempt
 	}
 }
 
-// logVersions tells what happened to the two objects.
+// logVersions says what happened to the two objects.
 func (a *attempt) logVersions(t *testing.T) {
 	for _, kind := range []string{secretKind, configKind} {
 		versions, _ := a.seen.after(a.begin, kind)

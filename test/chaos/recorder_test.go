@@ -27,7 +27,7 @@ const (
 type version struct {
 	at   time.Time
 	kind string
-	// deleted tells that there is none from now on.
+	// deleted means that there is none from now on.
 	deleted bool
 	// damage is nil for a Secret that is whole; keyring is then what it holds.
 	damage  error
@@ -37,7 +37,7 @@ type version struct {
 	rotation rotationRecord
 	request  bool
 	reported string
-	// bundle is the caBundle of a configuration; none tells that no entry calls the webhook.
+	// bundle is the caBundle of a configuration; none means that no entry calls the webhook.
 	bundle string
 	none   bool
 	// by is the field manager of the newest change, to the second.
@@ -70,7 +70,7 @@ func parseRecord(text string) rotationRecord {
 	return r
 }
 
-// isWhole tells whether it is a Secret with everything in it.
+// isWhole reports whether it is a Secret with everything in it.
 func (v version) isWhole() bool { return v.kind == secretKind && !v.deleted && v.damage == nil }
 
 func (v version) String() string {

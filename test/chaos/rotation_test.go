@@ -126,7 +126,7 @@ func (a *attempt) distrust(ctx context.Context) (time.Duration, error) {
 	return took, nil
 }
 
-// trusts tells whether a version holds one of the CAs.
+// trusts reports whether a version holds one of the CAs.
 func (v version) trusts(cas []string) bool {
 	held := v.keyring.cas
 	if v.kind == configKind {

@@ -50,7 +50,7 @@ func TestEtcdProxyWithholdsTheNewsOfOneResource(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		return conn
 	}
-	// ask sends a text and tells whether the answer came within the time.
+	// ask sends a text and reports whether the answer came within the time.
 	ask := func(conn net.Conn, text string, within time.Duration) bool {
 		if _, err := conn.Write([]byte(text)); err != nil {
 			t.Fatal(err)

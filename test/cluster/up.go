@@ -119,7 +119,7 @@ func (c *Cluster) create(ctx context.Context, s *steps) error {
 	return nil
 }
 
-// healthy tells whether every daemon runs and the apiserver and all nodes are ready.
+// healthy reports whether every daemon runs and the apiserver and all nodes are ready.
 func (c *Cluster) healthy(ctx context.Context) bool {
 	for _, d := range c.Daemons() {
 		if d.PID == 0 {

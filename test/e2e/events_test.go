@@ -80,7 +80,7 @@ func (s *suite) testEvents(t *testing.T) {
 	}
 }
 
-// deniedTwice tells whether the refusals of the StatefulSet "broken" are one Event of each replica, with a count.
+// deniedTwice reports whether the refusals of the StatefulSet "broken" are one Event of each replica, with a count.
 func (s *suite) deniedTwice(ctx context.Context, namespace string) error {
 	events, err := s.ownEvents(ctx, namespace)
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 	unansweredLimit = 5*time.Second + noReplicaLimit
 )
 
-// createMistake creates a StatefulSet whose pods would be refused, as a dry run, and tells how long it took and whether it was
+// createMistake creates a StatefulSet whose pods would be refused, as a dry run, and says how long it took and whether it was
 // refused.
 func (s *suite) createMistake(ctx context.Context, namespace string) (took time.Duration, refused bool, err error) {
 	begin := time.Now()

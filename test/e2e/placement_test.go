@@ -89,7 +89,7 @@ func (s *suite) testDenial(t *testing.T) {
 	}
 }
 
-// failure waits for the event that tells why a StatefulSet has no pods.
+// failure waits for the event that says why a StatefulSet has no pods.
 func (s *suite) failure(t *testing.T, set *appsv1.StatefulSet) string {
 	t.Helper()
 	var message string

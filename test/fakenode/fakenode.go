@@ -157,7 +157,7 @@ func (n *Nodes) renew(ctx context.Context, leases []*coordinationv1.Lease) {
 	}
 }
 
-// ready tells whether no node has the taint of one that is not, and whether just those that are cordoned have theirs.
+// ready reports whether no node has the taint of one that is not, and whether just those that are cordoned have theirs.
 func (n *Nodes) ready(ctx context.Context) (bool, error) {
 	list, err := n.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {

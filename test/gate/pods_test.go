@@ -41,12 +41,12 @@ func (s *suite) podsOf(t *testing.T, set string) []corev1.Pod {
 	return list.Items
 }
 
-// placed tells whether a pod has the selector of its ordinal and no gate.
+// placed reports whether a pod has the selector of its ordinal and no gate.
 func placed(pod corev1.Pod) bool {
 	return len(pod.Spec.SchedulingGates) == 0 && pod.Spec.NodeSelector["name"] == want(pod.Name)
 }
 
-// misplaced tells whether the scheduler may put, or has put, the pod on a wrong node.
+// misplaced reports whether the scheduler may put, or has put, the pod on a wrong node.
 func misplaced(pod corev1.Pod) bool { return len(pod.Spec.SchedulingGates) == 0 && !placed(pod) }
 
 func want(pod string) string {

@@ -102,7 +102,7 @@ func (s *Suite) Namespace(t *testing.T, name string) string {
 	return made.Name
 }
 
-// Ready tells whether a pod is.
+// Ready reports whether a pod is.
 func Ready(pod corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {

@@ -37,7 +37,7 @@ func (o Outcome) String() string {
 	return [...]string{"admitted", "refused", "denied", "unmutated", "wrong selector", "gated", "unavailable"}[o]
 }
 
-// Lost tells whether the webhook is to blame for a pod that was not placed.
+// Lost reports whether the webhook is to blame for a pod that was not placed.
 func (o Outcome) Lost() bool { return o != Admitted && o != Gated && o != Unavailable }
 
 // answer is what classify needs of a Pod or a Status.

@@ -82,4 +82,4 @@ func (s *suite) plan(t *testing.T, args ...string) plans {
 	return found
 }
 
-// gone tells whether an object has changed, or is not there any more.
+// gone reports whether an object has changed, or is not there any more.

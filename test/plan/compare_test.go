@@ -62,7 +62,7 @@ func find(planned []plan.Row, ordinal int32) (row *plan.Row, whole []plan.Proble
 // partOf is how plan begins a message about the pods of one revision.
 var partOf = regexp.MustCompile(`^ordinals (below|from) \d+: `)
 
-// foretold tells whether plan has an error with the message of the refusal. The API server has words of its own for a pod whose
+// foretold reports whether plan has an error with the message of the refusal. The API server has words of its own for a pod whose
 // name is too long for its labels.
 func foretold(refusal string, whole []plan.Problem, row *plan.Row) bool {
 	problems := whole

@@ -12,7 +12,7 @@ import (
 // observation is what became of the pods of a StatefulSet.
 type observation struct {
 	outcomes []outcome
-	// blocked tells that OrderedReady waits for a pod that is Pending.
+	// blocked means that OrderedReady waits for a pod that is Pending.
 	blocked bool
 	// unsettled says what is still to come; empty: nothing.
 	unsettled string

@@ -88,7 +88,7 @@ func (l *drains) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
 	}
 }
 
-// read notes a drain that the log tells of.
+// read notes a drain that the log reports.
 func (l *drains) read(stream io.ReadCloser) {
 	defer stream.Close()
 	lines := bufio.NewScanner(stream)

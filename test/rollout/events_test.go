@@ -192,7 +192,7 @@ func (s *suite) play(ctx context.Context, t *testing.T, e event, f *fleet) load.
 	}
 }
 
-// onlyTimeouts tells whether there are causes, and each is a timeout of the call to the webhook.
+// onlyTimeouts reports whether there are causes, and each is a timeout of the call to the webhook.
 func onlyTimeouts(causes map[string]int) bool {
 	for cause := range causes {
 		if !strings.Contains(cause, "context deadline exceeded") {

@@ -19,7 +19,7 @@ type form struct {
 }
 
 // Every version knows the first form, the previous version does not know the second. By their answers to the second one, versions
-// are told apart.
+// are distinguished.
 var (
 	byParity = form{"by-parity", kit.ByParity, []string{"node1", "node2"}}
 	byList   = form{"by-list", `{"key": "name", "values": ["node1", "node2", "node3"]}`, []string{"node1", "node2", "node3"}}

@@ -207,7 +207,7 @@ func failedCreates(ctx context.Context, t *testing.T, client kubernetes.Interfac
 	return messages
 }
 
-// refusedAs tells whether an event says that a pod was refused with this message; an empty one is said of none.
+// refusedAs reports whether an event says that a pod was refused with this message; an empty one is said of none.
 func refusedAs(event, message string) bool {
 	return message != "" && strings.HasSuffix(event, " failed error: "+message)
 }

@@ -155,7 +155,7 @@ func (w *Webhook) StopGate(ctx context.Context) error {
 	return w.wait(ctx, "the end of the gate", func(ctx context.Context) (bool, error) { return !w.gates(ctx), nil })
 }
 
-// gates tells whether the policy of the gate sees a pod that is created in a dry run.
+// gates reports whether the policy of the gate sees a pod that is created in a dry run.
 func (w *Webhook) gates(ctx context.Context) bool {
 	yes := true
 	pod := &corev1.Pod{

@@ -180,7 +180,7 @@ func (r *Robot) check(request *http.Request, body []byte, now time.Time, behavio
 	return 0, ""
 }
 
-// throttled counts a known sender's call and tells whether the robot is silent.
+// throttled counts a known sender's call and reports whether the robot is silent.
 func (r *Robot) throttled(now time.Time) bool {
 	if now.Before(r.silent) {
 		return true

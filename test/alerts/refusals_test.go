@@ -27,13 +27,13 @@ func (s *suite) refuse(ctx context.Context, namespace, set, field string) error 
 	return nil
 }
 
-// awaitTold waits until the robot has heard of each text.
-func (s *suite) awaitTold(t *testing.T, r robot, texts ...string) {
+// awaitReported waits until the robot has heard of each text.
+func (s *suite) awaitReported(t *testing.T, r robot, texts ...string) {
 	t.Helper()
 	s.Eventually(t, waitTimeout, func() error {
-		told := r.told(s.Ctx, t)
+		all := r.texts(s.Ctx, t)
 		for _, text := range texts {
-			if !strings.Contains(told, text) {
+			if !strings.Contains(all, text) {
 				return fmt.Errorf("robot %s has not heard of %q", r.name, text)
 			}
 		}
@@ -56,17 +56,17 @@ func (s *suite) testImproper(t *testing.T) {
 	configurations := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	kit.Must(t, configurations.Delete(s.Ctx, webhook.Configuration, metav1.DeleteOptions{}))
 	begin := time.Now()
-	s.awaitTold(t, s.fleet, "🔴 [proof] sts-webhook has lost its webhook configuration")
-	t.Logf("the loss of trust was told after %.1f s", time.Since(begin).Seconds())
-	s.awaitTold(t, s.fleet, s.namespace+"/sound-a", s.namespace+"/sound-b", s.namespace+"/sound-c")
+	s.awaitReported(t, s.fleet, "🔴 [proof] sts-webhook has lost its webhook configuration")
+	t.Logf("the loss of trust was reported after %.1f s", time.Since(begin).Seconds())
+	s.awaitReported(t, s.fleet, s.namespace+"/sound-a", s.namespace+"/sound-b", s.namespace+"/sound-c")
 	file, err := os.ReadFile(s.Path("manifests/50-webhook.yaml"))
 	kit.Must(t, err)
 	s.applyText(t, string(file))
-	s.awaitTold(t, s.fleet, "🟢 [proof] sts-webhook is trusted by the API server again (lasted ")
+	s.awaitReported(t, s.fleet, "🟢 [proof] sts-webhook is trusted by the API server again (lasted ")
 	s.awaitEmpty(t)
-	told, stats := s.fleet.told(s.Ctx, t), s.fleet.stats(s.Ctx, t)
-	if strings.Contains(told, "/improper") {
-		t.Error("the line at fault was told")
+	texts, stats := s.fleet.texts(s.Ctx, t), s.fleet.stats(s.Ctx, t)
+	if strings.Contains(texts, "/improper") {
+		t.Error("the line at fault was reported")
 	}
 	if stats.Refused[430102] == before.Refused[430102] {
 		t.Error("no message was refused, so this proves nothing")
@@ -94,17 +94,17 @@ func (s *suite) testTeam(t *testing.T) {
 		tries++
 		kit.Must(t, s.refuse(s.Ctx, team, fmt.Sprintf("theirs-%d", tries), "evn"))
 		kit.Must(t, s.refuse(s.Ctx, s.namespace, fmt.Sprintf("others-%d", tries), "evn"))
-		if !strings.Contains(s.team.told(s.Ctx, t), team+"/theirs-") {
+		if !strings.Contains(s.team.texts(s.Ctx, t), team+"/theirs-") {
 			time.Sleep(2 * time.Second)
 			return errors.New("the team's robot has heard of nothing")
 		}
 		return nil
 	})
 	t.Logf("Secret of the team's robot created: first message after %.1f s", time.Since(begin).Seconds())
-	s.awaitTold(t, s.fleet, team+"/theirs-", s.namespace+"/others-")
+	s.awaitReported(t, s.fleet, team+"/theirs-", s.namespace+"/others-")
 	s.awaitEmpty(t)
-	if told := s.team.told(s.Ctx, t); strings.Contains(told, s.namespace+"/") {
-		t.Errorf("the team's robot heard of another namespace:\n%s", told)
+	if texts := s.team.texts(s.Ctx, t); strings.Contains(texts, s.namespace+"/") {
+		t.Errorf("the team's robot heard of another namespace:\n%s", texts)
 	}
 	kit.Must(t, s.Client.CoreV1().Secrets(webhook.Namespace).Delete(s.Ctx, teamSecret, metav1.DeleteOptions{}))
 	s.nudge(t)
@@ -120,13 +120,13 @@ func (s *suite) testRollouts(t *testing.T) {
 	kit.Must(t, s.Scale(s.Ctx, 2))
 	before := s.fleet.stats(s.Ctx, t)
 	ctx, stop := context.WithCancel(s.Ctx)
-	var news sync.WaitGroup
+	var refusals sync.WaitGroup
 	refused := 0
-	news.Go(func() {
+	refusals.Go(func() {
 		for ctx.Err() == nil {
 			refused++
-			if err := s.refuse(s.Ctx, s.namespace, fmt.Sprintf("news-%d", refused), "evn"); err != nil {
-				t.Errorf("news: %v", err)
+			if err := s.refuse(s.Ctx, s.namespace, fmt.Sprintf("refusals-%d", refused), "evn"); err != nil {
+				t.Errorf("refusals: %v", err)
 			}
 			time.Sleep(200 * time.Millisecond)
 		}
@@ -139,7 +139,7 @@ func (s *suite) testRollouts(t *testing.T) {
 	}
 	took := time.Since(begin)
 	stop()
-	news.Wait()
+	refusals.Wait()
 	stats := s.fleet.stats(s.Ctx, t)
 	t.Logf("%d rollouts of 2 replicas in %.0f s, %d pods refused: %d calls, at most %d in a minute, %d penalties",
 		rollouts, took.Seconds(), refused, stats.Calls-before.Calls, stats.MaxPerWindow, stats.Bans)
@@ -147,7 +147,7 @@ func (s *suite) testRollouts(t *testing.T) {
 		t.Errorf("got %+v, want no penalty", stats)
 	}
 	if stats.Accepted == before.Accepted {
-		t.Error("nothing was told, so this proves nothing")
+		t.Error("nothing was reported, so this proves nothing")
 	}
 	kit.Must(t, s.Scale(s.Ctx, replicas))
 	s.awaitEmpty(t)
