@@ -290,14 +290,14 @@ func manifests(t *testing.T) []string {
 	return files
 }
 
-func TestReadmeNamesEveryPackage(t *testing.T) {
-	readme := documents(t)["README.md"]
+func TestContributingNamesEveryPackage(t *testing.T) {
+	contributing := documents(t)["CONTRIBUTING.md"]
 	dirs, err := filepath.Glob("internal/*")
 	if err != nil || len(dirs) == 0 {
 		t.Fatalf("found %v, %v", dirs, err)
 	}
 	for _, dir := range dirs {
-		if !strings.Contains(readme, "`"+filepath.ToSlash(dir)+"`") {
+		if !strings.Contains(contributing, "`"+filepath.ToSlash(dir)+"`") {
 			t.Errorf("the table of packages lacks %s", dir)
 		}
 	}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"image/color"
+	"math"
+	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+)
+
+// colors tell lines apart for the color-blind too (Okabe and Ito). Ours is blue and the textbook red in every plot.
+var colors = map[string]color.Color{
+	"ours":                    color.RGBA{0, 114, 178, 255},
+	"textbook":                color.RGBA{213, 94, 0, 255},
+	"textbook webhook":        color.RGBA{213, 94, 0, 255},
+	"floor":                   color.RGBA{120, 120, 120, 255},
+	"no webhook":              color.RGBA{0, 0, 0, 255},
+	"MutatingAdmissionPolicy": color.RGBA{0, 158, 115, 255},
+	"ours, with the gate":     color.RGBA{86, 180, 233, 255},
+}
+
+func newPlot(title string, t table) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = color.White
+	p.Title.Text = title + "\n" + t.conditions
+	p.Title.TextStyle.Font.Size = vg.Points(10)
+	p.Legend.Padding = vg.Millimeter
+	p.Add(plotter.NewGrid())
+	return p
+}
+
+func add(p *plot.Plot, l line, name string) error {
+	drawn, err := plotter.NewLine(l.XYs)
+	if err != nil {
+		return err
+	}
+	drawn.Width = vg.Points(1.5)
+	if c := colors[l.name]; c != nil {
+		drawn.Color = c
+	}
+	p.Add(drawn)
+	p.Legend.Add(name, drawn)
+	return nil
+}
+
+// window is how much of a re-key is shown, in seconds before and after the new CA.
+const before, after = -10, 90
+
+// refusals draws how many creations were refused in each second around a new CA.
+func refusals(t table) (*plot.Plot, error) {
+	lines, err := t.lines("second", "refused")
+	if err != nil {
+		return nil, err
+	}
+	p := newPlot("Refused pod creations while the CA is replaced", t)
+	p.X.Label.Text, p.Y.Label.Text = "seconds after the (first) new CA", "refused per second"
+	names := map[string]string{"ours": "ours: 20 new CAs, one every 3 s", "textbook": "textbook: 1 new CA"}
+	for i := len(lines) - 1; i >= 0; i-- { // ours above the textbook
+		shown := line{name: lines[i].name}
+		for _, xy := range lines[i].XYs {
+			if xy.X >= before && xy.X <= after {
+				shown.XYs = append(shown.XYs, xy)
+			}
+		}
+		if err := add(p, shown, names[shown.name]); err != nil {
+			return nil, err
+		}
+	}
+	p.Legend.Top = true
+	p.X.Min, p.X.Max, p.Y.Min = before, after, -1
+	return p, nil
+}
+
+// distributions draws which share of the calls was answered within which time.
+func distributions(title, x string) func(table) (*plot.Plot, error) {
+	return func(t table) (*plot.Plot, error) {
+		lines, err := t.lines("ms", "percentile")
+		if err != nil {
+			return nil, err
+		}
+		p := newPlot(title, t)
+		p.X.Label.Text, p.Y.Label.Text = x, "% answered"
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
+		for _, l := range lines {
+			if err := add(p, l, l.name); err != nil {
+				return nil, err
+			}
+		}
+		p.Y.Min, p.Y.Max = 0, 100
+		return p, nil
+	}
+}
+
+// logTicks are 1, 2 and 5 of each power of ten: plot.LogTicks alone names only the powers.
+func logTicks(low, high float64) (ticks []plot.Tick) {
+	for power := math.Floor(math.Log10(low)); power <= math.Ceil(math.Log10(high)); power++ {
+		for _, factor := range []float64{1, 2, 5} {
+			if v := factor * math.Pow(10, power); v >= low && v <= high {
+				ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+			}
+		}
+	}
+	return ticks
+}
