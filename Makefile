@@ -1,6 +1,7 @@
 # Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
-# bench and test-rollout write their tables into; empty is none), SETS and SEED (of
+# bench and test-rollout write their tables into; empty is none), DATA (the directory
+# for what the plots show), SETS and SEED (of
 # test-plan; seed 0 is a new one), OUTAGE (of test-gate: durations, separated by
 # commas).
 .DEFAULT_GOAL := help
@@ -10,6 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
+DATA ?= docs/data
 SETS ?= 2000
 SEED ?= 0
 OUTAGE ?= 10m
@@ -49,12 +51,17 @@ kubectl: ## run kubectl in it: make kubectl ARGS="get pods -A"
 demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
 	$(GO) run ./test/demo
 
+.PHONY: recording
+recording: ## run the demo and keep what it prints as docs/demo.cast and docs/demo.svg (root)
+	$(GO) run ./test/demo/recording -cast docs/demo.cast -svg docs/demo.svg -title "make demo" -- $(GO) run ./test/demo
+
 .PHONY: test
 test: ## run the tests that need no cluster and no root
 	$(GO) test -race ./...
 	@# What the race detector would distort, one package at a time: the exploration of the rotation protocol, allocations, and
 	@# how long calls take beside faults.
 	$(GO) test -p 1 -run 'Explore|Allocations|Faults' ./internal/...
+	cd test/plots && $(GO) test .
 
 .PHONY: verify
 verify: test test-cluster ## run all tests; those on a real cluster need root
@@ -66,7 +73,7 @@ test-cluster: ## run the tests on real clusters (root)
 
 .PHONY: test-chaos
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
-	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos
+	TEST_CLUSTER=1 CHAOS=full CHAOS_TABLE=$(CURDIR)/docs/rotation.md $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos -data=$(CURDIR)/$(DATA)
 
 .PHONY: test-alerts
 test-alerts: ## alerts on a real cluster, with 30 rollouts and a flood of 100,000 events (root)
@@ -86,7 +93,16 @@ test-gate: ## take all replicas away with each failure policy, kill, cut off, pl
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
-	$(GO) run ./test/bench -write "$(TABLE)"
+	$(GO) run ./test/bench -write "$(TABLE)" -data "$(DATA)"
+
+.PHONY: plot-data
+plot-data: ## measure anew what the plots show, and nothing else; about 15 minutes (root)
+	TEST_CLUSTER=1 CHAOS=full CHAOS_ONLY='^20 rotations' $(GO) test -count=1 -timeout 30m -v -run 'TestChaos$$' ./test/chaos -data=$(CURDIR)/$(DATA)
+	$(GO) run ./test/bench -data "$(DATA)"
+
+.PHONY: plots
+plots: ## draw docs/plots from docs/data
+	cd test/plots && $(GO) run . -data ../../docs/data -out ../../docs/plots
 
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks
@@ -105,3 +121,4 @@ lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt on: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	cd test/plots && $(GO) vet .

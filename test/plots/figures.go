@@ -6,7 +6,9 @@ import (
 	"strconv"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 )
 
@@ -21,12 +23,18 @@ var colors = map[string]color.Color{
 	"ours, with the gate":     color.RGBA{86, 180, 233, 255},
 }
 
+func init() { plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"} }
+
 func newPlot(title string, t table) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = color.White
 	p.Title.Text = title + "\n" + t.conditions
 	p.Title.TextStyle.Font.Size = vg.Points(10)
-	p.Legend.Padding = vg.Millimeter
+	for _, style := range []*text.Style{&p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		style.Font.Size = vg.Points(9)
+	}
+	// Texts to the right of their lines, on the right half: a reader's font may be wider.
+	p.Legend.Left, p.Legend.XOffs, p.Legend.Padding = true, 11*vg.Centimeter, vg.Millimeter
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -68,7 +76,7 @@ func refusals(t table) (*plot.Plot, error) {
 			return nil, err
 		}
 	}
-	p.Legend.Top = true
+	p.Legend.Top, p.X.Tick.Marker, p.Y.Tick.Marker = true, every(10), every(10)
 	p.X.Min, p.X.Max, p.Y.Min = before, after, -1
 	return p, nil
 }
@@ -82,7 +90,7 @@ func distributions(title, x string) func(table) (*plot.Plot, error) {
 		}
 		p := newPlot(title, t)
 		p.X.Label.Text, p.Y.Label.Text = x, "% answered"
-		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
+		p.X.Scale, p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks), every(10)
 		for _, l := range lines {
 			if err := add(p, l, l.name); err != nil {
 				return nil, err
@@ -103,4 +111,14 @@ func logTicks(low, high float64) (ticks []plot.Tick) {
 		}
 	}
 	return ticks
+}
+
+// every is a tick for each multiple of step.
+func every(step float64) plot.TickerFunc {
+	return func(low, high float64) (ticks []plot.Tick) {
+		for v := math.Ceil(low/step) * step; v <= high; v += step {
+			ticks = append(ticks, plot.Tick{Value: v, Label: strconv.Itoa(int(v))})
+		}
+		return ticks
+	}
 }

@@ -72,5 +72,6 @@ func draw(f figure, file string) ([]byte, error) {
 	}
 	var svg bytes.Buffer
 	_, err = w.WriteTo(&svg)
-	return svg.Bytes(), err
+	// Not everybody has the font; these have letters of the same widths, or nearly so.
+	return bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")), err
 }
