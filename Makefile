@@ -53,7 +53,7 @@ demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
 
 .PHONY: recording
 recording: ## run the demo and keep what it prints as docs/demo.cast and docs/demo.svg (root)
-	$(GO) run ./test/demo/recording -cast docs/demo.cast -svg docs/demo.svg -title "make demo" -- $(GO) run ./test/demo
+	$(GO) run ./test/demo/recording -cast docs/demo.cast -svg docs/demo.svg -title "make$(if $(CLUSTER_NAME), CLUSTER_NAME=$(CLUSTER_NAME)) demo" -- $(GO) run ./test/demo
 
 .PHONY: test
 test: ## run the tests that need no cluster and no root

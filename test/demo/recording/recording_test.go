@@ -28,7 +28,7 @@ func TestPictureIsDrawnFromTheRecordedRun(t *testing.T) {
 	if err != nil || string(svg) != c.svg() {
 		t.Errorf("docs/demo.svg is not what docs/demo.cast gives (%v): run make recording", err)
 	}
-	for _, want := range []string{"every pod is right", "its 6 pods are still the same", "make cluster-down"} {
+	for _, want := range []string{"every pod is right", "its 6 pods are still the same", "cluster-down"} {
 		if !strings.Contains(string(svg), want) {
 			t.Errorf("docs/demo.svg does not show %q", want)
 		}
