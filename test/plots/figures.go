@@ -33,8 +33,8 @@ func newPlot(title string, t table) *plot.Plot {
 	for _, style := range []*text.Style{&p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
 		style.Font.Size = vg.Points(9)
 	}
-	// Texts to the right of their lines, on the right half: a reader's font may be wider.
-	p.Legend.Left, p.Legend.XOffs, p.Legend.Padding = true, 11*vg.Centimeter, vg.Millimeter
+	// Texts to the right of their lines, since a reader's font may be wider.
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Millimeter
 	p.Add(plotter.NewGrid())
 	return p
 }
@@ -76,7 +76,7 @@ func refusals(t table) (*plot.Plot, error) {
 			return nil, err
 		}
 	}
-	p.Legend.Top, p.X.Tick.Marker, p.Y.Tick.Marker = true, every(10), every(10)
+	p.Legend.XOffs, p.X.Tick.Marker, p.Y.Tick.Marker = 11*vg.Centimeter, every(10), every(10)
 	p.X.Min, p.X.Max, p.Y.Min = before, after, -1
 	return p, nil
 }
@@ -97,21 +97,25 @@ func distributions(title, x string) func(table) (*plot.Plot, error) {
 			}
 		}
 		p.Y.Min, p.Y.Max = 0, 100
+		p.X.Min, p.X.Max = p.X.Min/4, p.X.Max*1.2 // room for the legend, and for the last number
 		return p, nil
 	}
 }
 
-// logTicks are 1, 2 and 5 of each power of ten: plot.LogTicks alone names only the powers.
+// logTicks are 1, 2 and 5 of each power of ten; plot.LogTicks names only the powers.
 func logTicks(low, high float64) (ticks []plot.Tick) {
 	for power := math.Floor(math.Log10(low)); power <= math.Ceil(math.Log10(high)); power++ {
 		for _, factor := range []float64{1, 2, 5} {
-			if v := factor * math.Pow(10, power); v >= low && v <= high {
-				ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 3, 64)})
+			if v := round(factor * math.Pow(10, power)); v >= low && v <= high {
+				ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
 			}
 		}
 	}
 	return ticks
 }
+
+// round leaves out what floating point adds to a number of few digits.
+func round(v float64) float64 { return math.Round(v*1e6) / 1e6 }
 
 // every is a tick for each multiple of step.
 func every(step float64) plot.TickerFunc {
