@@ -71,6 +71,7 @@ type facts struct {
 	blocks, tables []string
 	// spans are code within a line, links their targets, numbers all others; each sorted, since languages differ in their order.
 	spans, links, numbers []string
+	prose                 string
 }
 
 var (
@@ -106,10 +107,11 @@ func sections(text string) (all []facts) {
 		case comment.MatchString(line):
 			f.blocks = append(f.blocks, line)
 		case !languageLine.MatchString(line):
-			f.addProse(line)
+			f.prose += line + " " // code may go on in the next line
 		}
 	}
 	for i := range all {
+		all[i].addProse(all[i].prose)
 		slices.Sort(all[i].spans)
 		slices.Sort(all[i].links)
 		slices.Sort(all[i].numbers)
