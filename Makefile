@@ -1,8 +1,8 @@
 # Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
-# bench and test-rollout write their tables into; empty is none), SETS and SEED (of
-# test-plan; seed 0 is a new one), OUTAGE (of test-gate: durations, separated by
-# commas).
+# bench and test-rollout write their tables into; empty is none), DATA (the directory
+# for what the plots show), SETS and SEED (of test-plan; seed 0 is a new one), OUTAGE
+# (of test-gate: durations, separated by commas).
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
@@ -11,6 +11,7 @@ TOOL = $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 TABLE ?= docs/performance.md
+DATA ?= docs/data
 SETS ?= 2000
 SEED ?= 0
 OUTAGE ?= 10m
@@ -50,18 +51,23 @@ kubectl: ## run kubectl in it: make kubectl ARGS="get pods -A"
 demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
 	$(GO) run ./test/demo
 
+.PHONY: recording
+recording: ## run the demo and keep what it prints as docs/demo.cast and docs/demo.svg (root)
+	$(GO) run ./test/demo/recording -cast docs/demo.cast -svg docs/demo.svg -title "make$(if $(CLUSTER_NAME), CLUSTER_NAME=$(CLUSTER_NAME)) demo" -- $(GO) run ./test/demo
+
 .PHONY: test
 test: ## run the tests that need no cluster and no root
 	$(GO) test -race ./...
 	@# What the race detector would distort, one package at a time: the exploration of the rotation protocol, allocations, and
 	@# how long calls take beside faults.
 	$(GO) test -p 1 -run 'Explore|Allocations|Faults' ./internal/...
+	cd test/plots && $(GO) test .
 
 .PHONY: verify
 verify: test test-cluster ## run all tests; those on a real cluster need root
 
 # Suites that mostly wait, for messages that may not come faster. They run beside the others.
-WAITING = ./test/alerts
+WAITING = sts-mutating-webhook/test/alerts
 SUITES = TEST_CLUSTER=1 $(GO) test -p 1 -short -count=1 -timeout 40m -v -run 'Cluster|EndToEnd|Chaos'
 
 .PHONY: test-cluster
@@ -73,11 +79,11 @@ test-cluster: ## run the tests on real clusters (root)
 suites-waiting:
 	$(SUITES) $(WAITING)
 suites-busy:
-	$(SUITES) $(filter-out $(WAITING),$(shell find ./test -name '*_test.go' -printf '%h\n' | sort -u))
+	$(SUITES) $(filter-out $(WAITING),$(shell $(GO) list ./test/...))
 
 .PHONY: test-chaos
 test-chaos: ## break things under load on a real cluster and count refused pods (root)
-	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos -write docs/rotation.md
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 80m -v -run Chaos ./test/chaos -write docs/rotation.md -data=$(CURDIR)/$(DATA)
 
 .PHONY: test-alerts
 test-alerts: ## alerts on a real cluster, with 30 rollouts and a flood of 100,000 events (root)
@@ -97,7 +103,16 @@ test-gate: ## take all replicas away with each failure policy, kill, cut off, pl
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
-	$(GO) run ./test/bench -write "$(TABLE)"
+	$(GO) run ./test/bench -write "$(TABLE)" -data "$(DATA)"
+
+.PHONY: plot-data
+plot-data: ## measure anew what the plots show, and nothing else; about 15 minutes (root)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 30m -v -run 'TestChaos$$/^20_rotations' ./test/chaos -data=$(CURDIR)/$(DATA)
+	$(GO) run ./test/bench -data "$(DATA)"
+
+.PHONY: plots
+plots: ## draw docs/plots from docs/data
+	cd test/plots && $(GO) run . -data ../../docs/data -out ../../docs/plots
 
 .PHONY: bench-go
 bench-go: ## run the Go benchmarks
@@ -116,6 +131,7 @@ lint: ## check format, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt on: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	cd test/plots && $(GO) vet .
 
 .PHONY: vulncheck
 vulncheck: ## look for known vulnerabilities in what the program calls (needs https://vuln.go.dev)

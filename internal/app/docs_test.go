@@ -37,7 +37,7 @@ func TestDocumentsNameRealFlags(t *testing.T) {
 	if err != nil || files == nil {
 		t.Fatalf("found %v, %v", files, err)
 	}
-	for _, file := range append(files, "../../README.md", "../../SECURITY.md", "../../CHANGELOG.md") {
+	for _, file := range append(files, "../../README.md", "../../README.zh-CN.md", "../../SECURITY.md", "../../CHANGELOG.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -55,7 +55,7 @@ func TestA13DocumentsNameRealReasons(t *testing.T) {
 	}
 	quoted := regexp.MustCompile("`((?:Trust|Clock|Write|Repair|CA|Certificate|Secret|Annotation|Ordinal|Pod|Field|Name|NoS)[A-Z][A-Za-z]+)`")
 	found := 0
-	for _, file := range append(files, "../../README.md") {
+	for _, file := range append(files, "../../README.md", "../../README.zh-CN.md") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

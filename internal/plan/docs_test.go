@@ -21,17 +21,22 @@ const (
 	exampleFile = "docs/examples/rules.yaml"
 )
 
-// exampleRules is the table of the rules in docs/examples/rules.yaml, and the plan.
-func exampleRules(t *testing.T) string {
-	sets := readFile(t, "../../"+exampleFile).StatefulSets
+// exampleTable is the table of the rules in docs/examples/rules.yaml.
+func exampleTable(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString("| StatefulSet | `custom-node-selector` |\n|---|---|\n")
-	for _, s := range sets {
+	for _, s := range readFile(t, "../../"+exampleFile).StatefulSets {
 		rule := strings.Join(strings.Fields(s.Spec.Template.Annotations[placement.Annotation]), " ")
 		fmt.Fprintf(&b, "| `%s` | `%s` |\n", s.Name, rule)
 	}
-	fmt.Fprintf(&b, "\n```\n$ sts-webhook plan -f %s\n", exampleFile)
-	if err := Print(&b, "table", Rows(sets, Options{})); err != nil {
+	return b.String()
+}
+
+// exampleRules is that table, and the plan.
+func exampleRules(t *testing.T) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n```\n$ sts-webhook plan -f %s\n", exampleTable(t), exampleFile)
+	if err := Print(&b, "table", Rows(readFile(t, "../../"+exampleFile).StatefulSets, Options{})); err != nil {
 		t.Fatal(err)
 	}
 	b.WriteString("```\n")
@@ -53,7 +58,8 @@ func exampleMoves(t *testing.T) string {
 // Run with -update to write them.
 func TestDocumentsShowWhatPlanPrints(t *testing.T) {
 	for _, c := range []struct{ file, writer, text string }{
-		{"../../README.md", "internal/plan", exampleRules(t)},
+		{"../../README.md", "internal/plan", exampleTable(t)},
+		{"../../README.zh-CN.md", "internal/plan", exampleTable(t)},
 		{docs + "rules.md", "internal/plan", exampleRules(t)},
 		{docs + "rules.md", "internal/plan diff", exampleMoves(t)},
 	} {

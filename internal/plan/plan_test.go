@@ -15,7 +15,7 @@ import (
 	"sts-mutating-webhook/internal/output"
 )
 
-var update = flag.Bool("update", false, "write testdata and README.md instead of comparing with them")
+var update = flag.Bool("update", false, "write testdata and the documents instead of comparing with them")
 
 // compareGolden compares text with a file, or writes it.
 func compareGolden(t *testing.T, file, text string) {

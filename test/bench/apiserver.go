@@ -58,6 +58,8 @@ var ways = []way{
 // creations are the latencies of pod creations one way, a value per round.
 type creations struct {
 	p50, p99 []time.Duration
+	// all are those of every round.
+	all latencies
 	// failed counts pods that were refused or came out wrong.
 	failed int
 }
@@ -82,6 +84,7 @@ func (b *bench) measureCreations(ctx context.Context, rounds int, d time.Duratio
 				return nil, err
 			}
 			results[i].failed += failed
+			results[i].all = append(results[i].all, l...)
 			results[i].p50 = append(results[i].p50, l.percentile(50))
 			results[i].p99 = append(results[i].p99, l.percentile(99))
 		}

@@ -57,6 +57,22 @@ BenchmarkDecodeDecideEncode/6851B-2         	  136478	      9628.5 ns/op	 711.59
 	}
 }
 
+func TestDistributionsArePrintedInMilliseconds(t *testing.T) {
+	var l latencies
+	for i := range 1000 {
+		l = append(l, time.Duration(1000-i)*time.Millisecond)
+	}
+	var out strings.Builder
+	if err := printDistributions(&out, []distribution{{"ours", l}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"# test/bench, ", "way,percentile,ms\nours,0,1.000\n", "ours,50,501.000\n", "ours,99.9,1000.000\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
 func TestLogged(t *testing.T) {
 	log := []byte("not JSON\n" + `{"time":"2026-05-04T09:21:37.5Z","msg":"ready: yes"}` + "\n")
 	if got, err := logged(log, "ready: "); err != nil || !got.Equal(time.Date(2026, 5, 4, 9, 21, 37, 5e8, time.UTC)) {

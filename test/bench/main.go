@@ -12,6 +12,7 @@
 //
 //	go run ./test/bench                             print the table
 //	go run ./test/bench -write docs/performance.md  and put it into the document
+//	go run ./test/bench -data docs/data             and write the latencies that test/plots draws
 //
 // A cluster of the name in CLUSTER_NAME is used and kept; otherwise one is made and
 // removed.
@@ -41,6 +42,7 @@ const connections = 8
 // settings are the command line.
 type settings struct {
 	write  string
+	data   string
 	rounds int
 	turn   time.Duration
 }
@@ -48,6 +50,7 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.write, "write", "", "document whose part between the markers becomes the report; empty writes none")
+	flag.StringVar(&s.data, "data", "", "directory for the latencies that test/plots draws; empty writes none")
 	flag.IntVar(&s.rounds, "rounds", 7, "rounds over which medians are taken, at least 1")
 	flag.DurationVar(&s.turn, "turn", 4*time.Second, "how long each server is measured in each round, at least 1 s")
 	flag.Parse()
@@ -89,6 +92,11 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	report := b.markdown(r)
 	fmt.Println(report)
+	if s.data != "" {
+		if err := b.writeLatencies(b.webhook.Path(s.data), r); err != nil {
+			return err
+		}
+	}
 	if s.write == "" {
 		return nil
 	}

@@ -24,6 +24,8 @@ type direct struct {
 	rate          []float64
 	// At pacedRate.
 	pacedCPU, paced50, paced99 []time.Duration
+	// paced are all latencies at pacedRate.
+	paced latencies
 	// idle is from before the first call, busy the most during the calls.
 	idle, busy process.Memory
 }
@@ -116,6 +118,7 @@ func (r *direct) pace(c *caller, pid int, d time.Duration) error {
 		return err
 	}
 	r.pacedCPU = append(r.pacedCPU, (after-before)/time.Duration(len(l)))
+	r.paced = append(r.paced, l...)
 	r.paced50, r.paced99 = append(r.paced50, l.percentile(50)), append(r.paced99, l.percentile(99))
 	return nil
 }

@@ -57,8 +57,8 @@ func shortLivedControl(ctx context.Context, s *suite) error {
 func nextRotation(ctx context.Context, a *attempt) error {
 	ctx, cancel := context.WithTimeout(ctx, 150*time.Second)
 	defer cancel()
-	a.hit = time.Now()
-	_, err := a.seen.await(ctx, a.hit, secretKind, "the textbook's rotation", func(v version) bool { return v.isWhole() && v.keyring.signer != a.before })
+	v, err := a.seen.await(ctx, time.Now(), secretKind, "the textbook's rotation", func(v version) bool { return v.isWhole() && v.keyring.signer != a.before })
+	a.hit = v.at
 	return err
 }
 

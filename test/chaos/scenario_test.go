@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -50,6 +51,8 @@ type scenario struct {
 	errors []string
 	// verify checks what only this scenario promises, after ours has settled.
 	verify injection
+	// data names the file of counts, second by second, that the flag -data asks for; empty is none.
+	data string
 	// controlLoses: the textbook must lose creations, or the test proves nothing.
 	controlLoses bool
 }
@@ -100,6 +103,9 @@ func (s *suite) try(ctx context.Context, t *testing.T, sc scenario, n int) (row,
 		a.remark("attempt %d, the machine had stalled", n)
 	}
 	s.check(ctx, t, sc, a)
+	if sc.data != "" && *dataDir != "" {
+		kit.Must(t, writeSeconds(filepath.Join(*dataDir, sc.data), attempts))
+	}
 	return s.row(t, sc, attempts), true
 }
 

@@ -110,6 +110,7 @@ func lifeScenarios() []scenario {
 		{
 			name:    "20 rotations within 60 s (textbook: 1, at the end of its CA's life)",
 			prepare: overlapAndControl, undo: ordinary, ours: rapidRotations(20), control: nextRotation, rotates: true, writes: 42, controlLoses: true,
+			data: "rekey.csv",
 		},
 		{name: "5 rotations driven by --ca-duration=30s, --cert-duration=12s", prepare: shortLived, undo: ordinary, ours: livesEnd, rotates: true, writes: 60},
 	}

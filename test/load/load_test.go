@@ -198,6 +198,9 @@ func TestReport(t *testing.T) {
 	if !slices.Equal(both.Samples, r.Samples) || both.Skipped != 3 {
 		t.Errorf("joined: got %+v, want %+v and 3 skipped", both, r)
 	}
+	if got, want := r.Seconds(begin.Add(time.Second)), []Second{{-1, 2, 1}, {0, 0, 1}, {4, 0, 2}, {5, 0, 1}, {8, 1, 0}}; !slices.Equal(got, want) {
+		t.Errorf("second by second: got %v, want %v", got, want)
+	}
 	late := r.Since(begin.Add(1050 * time.Millisecond)).Until(begin.Add(5400 * time.Millisecond))
 	if len(late.Samples) != 3 || late.Lost() != 2 {
 		t.Errorf("between: got %d samples, %d lost; want 3 and 2", len(late.Samples), late.Lost())

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -124,6 +125,34 @@ func (r Report) Latency(p float64) time.Duration {
 	}
 	slices.Sort(all)
 	return all[min(len(all)-1, int(p/100*float64(len(all))))]
+}
+
+// Second is what became of the creations that were due in one second.
+type Second struct {
+	// Second counts from the zero time; those before it are negative.
+	Second           int
+	Created, Refused int
+}
+
+// Seconds are the creations second by second, without seconds in which none was due. Creations that the cluster itself
+// did not answer are left out.
+func (r Report) Seconds(zero time.Time) []Second {
+	var all []Second
+	for _, s := range r.Samples {
+		n := int(math.Floor(s.Start.Sub(zero).Seconds()))
+		if s.Outcome == Unavailable {
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].Second != n {
+			all = append(all, Second{Second: n})
+		}
+		if s.Outcome.Lost() {
+			all[len(all)-1].Refused++
+		} else {
+			all[len(all)-1].Created++
+		}
+	}
+	return all
 }
 
 // Causes counts the creations that were not admitted by outcome and cause.
