@@ -62,6 +62,8 @@ test: ## run the tests that need no cluster and no root
 	@# how long calls take beside faults.
 	$(GO) test -p 1 -run 'Explore|Allocations|Faults' ./internal/...
 	cd test/plots && $(GO) test .
+	@# The chart, rendered by Helm's packages: a module of its own.
+	cd test/chart/helm && CGO_ENABLED=0 $(GO) test -trimpath .
 
 .PHONY: verify
 verify: test test-cluster ## run all tests; those on a real cluster need root
@@ -100,6 +102,11 @@ test-rollout: ## restart, kill and drain replicas under load on a real cluster a
 .PHONY: test-gate
 test-gate: ## take all replicas away with each failure policy, kill, cut off, place 2000 pods; writes docs/availability.md (root)
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 180m -v -run EndToEnd ./test/gate -outage=$(OUTAGE) -write docs/availability.md
+
+.PHONY: test-chart
+test-chart: ## the Helm chart: rendered, then pushed, installed, upgraded and uninstalled on a real cluster (root)
+	cd test/chart/helm && CGO_ENABLED=0 $(GO) test -trimpath .
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/chart
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
