@@ -14,6 +14,7 @@ SETS ?= 2000
 SEED ?= 0
 OUTAGE ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -26,12 +27,16 @@ build: ## compile the static binary bin/sts-webhook
 .PHONY: image
 image: ## build sts-webhook:latest with a container engine
 	@docker info >/dev/null 2>&1 || { echo "make image: no container engine answers to docker; make image-archive needs none" >&2; exit 1; }
-	docker build --build-arg VERSION=$(VERSION) --tag sts-webhook:latest .
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag sts-webhook:latest .
 
 .PHONY: image-archive
 image-archive: ## write the same image to bin/sts-webhook.tar ("docker save" format), without an engine
 	@mkdir -p bin
 	$(CLUSTER) build-image bin/sts-webhook.tar
+
+.PHONY: release
+release: ## write dist/ for VERSION=vX.Y.Z, which must be given; IMAGE is the image of its install.yaml
+	@$(GO) run ./release --version="$(if $(filter file,$(origin VERSION)),,$(VERSION))" --image="$(IMAGE)"
 
 .PHONY: cluster-up
 cluster-up: ## bring up a real three-node Kubernetes on this machine (root)
@@ -83,6 +88,10 @@ test-rollout: ## restart, kill and drain replicas under load on a real cluster a
 .PHONY: test-gate
 test-gate: ## take all replicas away with each failure policy, kill, cut off, place 2000 pods; writes docs/availability.md (root)
 	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 180m -v -run EndToEnd ./test/gate -outage=$(OUTAGE)
+
+.PHONY: test-release
+test-release: ## make a release twice, build the Dockerfile for two architectures, install both on a real cluster (root)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 40m -v -run EndToEnd ./test/release
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
