@@ -9,7 +9,8 @@ import (
 
 const sbomTool = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.9.0"
 
-// platforms are those on which the commands work. main.go says why Windows is not one of them.
+// platforms are those that people run the commands on. Windows is not one of them: nothing here could test a program for it, and
+// the one for Linux runs in WSL.
 var platforms = []struct{ os, arch string }{
 	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"},
 }

@@ -19,7 +19,7 @@ func (s *suite) testDockerfile(t *testing.T) {
 	env := s.goEnv(t, "GOROOT", "GOMODCACHE", "GOCACHE")
 	s.run(t, s.clone, "go", "mod", "download") // into the cache that the build reads
 	name := image + ":" + version
-	t.Logf("%s", s.run(t, s.clone, "buildah", append(s.buildah, "build", "--isolation", "chroot", "--pull=never",
+	s.stream(t, s.clone, "buildah", append(s.buildah, "build", "--isolation", "chroot", "--pull=never",
 		"--platform", "linux/amd64,linux/arm64", "--manifest", name,
 		// Docker sets BUILDPLATFORM, and so does a newer buildah than Debian's.
 		"--build-arg", "BUILDPLATFORM=linux/"+runtime.GOARCH,
@@ -27,7 +27,7 @@ func (s *suite) testDockerfile(t *testing.T) {
 		"--volume", env["GOROOT"]+":/usr/local/go:ro",
 		"--volume", filepath.Join(env["GOMODCACHE"], "cache/download")+":/proxy:ro",
 		"--volume", env["GOCACHE"]+":/root/.cache/go-build",
-		".")...))
+		".")...)
 
 	var list struct {
 		Manifests []struct {

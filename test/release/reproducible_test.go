@@ -40,7 +40,7 @@ func (s *suite) testReproducible(t *testing.T) {
 		if end != "a" {
 			s.run(t, clone, "git", "tag", "v7.8.9")
 		}
-		t.Logf("%s", s.run(t, clone, "make", "release", "VERSION="+version, "IMAGE="+image))
+		s.stream(t, clone, "make", "release", "VERSION="+version, "IMAGE="+image)
 		if out := s.run(t, clone, "git", "status", "--porcelain"); out != "" {
 			t.Errorf("the release changed the checkout:\n%s", out)
 		}

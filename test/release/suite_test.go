@@ -124,6 +124,16 @@ func (s *suite) run(t *testing.T, dir, name string, args ...string) string {
 	return out
 }
 
+// stream does the same for what takes long, and logs what it prints as it comes.
+func (s *suite) stream(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(s.ctx, name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, testLog{t}, testLog{t}
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s %s: %v", name, strings.Join(args, " "), err)
+	}
+}
+
 func (s *suite) try(dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(s.ctx, name, args...)
 	cmd.Dir = dir
