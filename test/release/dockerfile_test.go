@@ -26,7 +26,7 @@ func (s *suite) testDockerfile(t *testing.T) {
 		"--build-arg", "GO_IMAGE="+goImage, "--build-arg", "VERSION="+version, "--build-arg", "REVISION="+s.revision,
 		"--volume", env["GOROOT"]+":/usr/local/go:ro",
 		"--volume", filepath.Join(env["GOMODCACHE"], "cache/download")+":/proxy:ro",
-		"--volume", env["GOCACHE"]+":/root/.cache/go-build",
+		"--volume", env["GOCACHE"]+":/cache",
 		".")...)
 
 	var list struct {
@@ -60,7 +60,7 @@ func (s *suite) loadGoImage(t *testing.T) string {
 			{Path: "/tmp/empty"}, // go build needs the directory
 			{Path: caCertificates, Source: caCertificates},
 		},
-		Env: []string{"PATH=/usr/local/go/bin:/bin", "GOPROXY=file:///proxy", "GOSUMDB=off", "GOTOOLCHAIN=local"},
+		Env: []string{"PATH=/usr/local/go/bin:/bin", "GOPROXY=file:///proxy", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOCACHE=/cache"},
 	}))
 	s.run(t, ".", "buildah", append(s.buildah, "pull", "--quiet", "docker-archive:"+archive)...)
 	return name

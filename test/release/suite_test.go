@@ -129,6 +129,8 @@ func (s *suite) stream(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(s.ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, testLog{t}, testLog{t}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // buildah ends what it started
+	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%s %s: %v", name, strings.Join(args, " "), err)
 	}
