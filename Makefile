@@ -16,6 +16,7 @@ SETS ?= 2000
 SEED ?= 0
 OUTAGE ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 .PHONY: help
 help: ## list the targets
@@ -28,12 +29,16 @@ build: ## compile the static binary bin/sts-webhook
 .PHONY: image
 image: ## build sts-webhook:latest with a container engine
 	@docker info >/dev/null 2>&1 || { echo "make image: no container engine answers to docker; make image-archive needs none" >&2; exit 1; }
-	docker build --build-arg VERSION=$(VERSION) --tag sts-webhook:latest .
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag sts-webhook:latest .
 
 .PHONY: image-archive
 image-archive: ## write the same image to bin/sts-webhook.tar ("docker save" format), without an engine
 	@mkdir -p bin
 	$(CLUSTER) build-image bin/sts-webhook.tar
+
+.PHONY: release
+release: ## write dist/ for VERSION=vX.Y.Z, which must be given; IMAGE is the image of its install.yaml
+	@$(GO) run ./release --version="$(if $(filter file,$(origin VERSION)),,$(VERSION))" --image="$(IMAGE)"
 
 .PHONY: cluster-up
 cluster-up: ## bring up a real three-node Kubernetes on this machine (root)
@@ -107,6 +112,10 @@ test-gate: ## take all replicas away with each failure policy, kill, cut off, pl
 test-chart: ## the Helm chart: rendered, then pushed, installed, upgraded and uninstalled on a real cluster (root)
 	cd test/chart/helm && CGO_ENABLED=0 $(GO) test -trimpath .
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/chart
+
+.PHONY: test-release
+test-release: ## make a release twice, build the Dockerfile for two architectures, install both on a real cluster (root)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 40m -v -run EndToEnd ./test/release
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)

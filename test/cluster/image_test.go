@@ -152,7 +152,7 @@ func TestBuildImageRefusesAndLeavesNoArchive(t *testing.T) {
 }
 
 // The Dockerfile and WebhookImage must make the same image. The Dockerfile is read
-// here, not built: that would need an engine.
+// here; test/release builds it.
 func TestDockerfileAndWebhookImageAgree(t *testing.T) {
 	root, err := moduleRoot(t.Context())
 	if err != nil {
@@ -166,7 +166,7 @@ func TestDockerfileAndWebhookImageAgree(t *testing.T) {
 	if !ok || strings.Contains(final, "\nFROM ") {
 		t.Fatal("Dockerfile: the last stage is not FROM scratch")
 	}
-	img := WebhookImage("/sts-webhook")
+	img := WebhookImage("/sts-webhook", "$VERSION", "$REVISION")
 
 	entrypoint, _ := json.Marshal(img.Entrypoint)
 	if got := instructions(final, "ENTRYPOINT"); !slices.Equal(got, []string{string(entrypoint)}) {
@@ -188,13 +188,26 @@ func TestDockerfileAndWebhookImageAgree(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("COPY: got %q, want %q", got, want)
 	}
+	want = nil
+	for name, value := range img.Labels {
+		want = append(want, name+"="+value)
+	}
+	got = instructions(final, "LABEL")
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("LABEL: got %q, want %q", got, want)
+	}
 	for _, name := range []string{"CMD", "ENV", "RUN", "ADD"} {
 		if got := instructions(final, name); got != nil {
 			t.Errorf("%s: got %q, want none: WebhookImage has none", name, got)
 		}
 	}
-	if want := `CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X sts-mutating-webhook/internal/app.version=$VERSION"`; !strings.Contains(build, want) {
-		t.Errorf("build stage: %s is missing", want)
+	for _, want := range []string{"CGO_ENABLED=0 ", " go build -trimpath ", `-ldflags "-s -w ` +
+		`-X sts-mutating-webhook/internal/app.version=$VERSION -X sts-mutating-webhook/internal/app.revision=$REVISION"`} {
+		if !strings.Contains(build, want) {
+			t.Errorf("build stage: %s is missing", want)
+		}
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -41,7 +43,7 @@ func (c *Cluster) loadInto(ctx context.Context, node, archive string) error {
 
 // WebhookImage is the image of the webhook around its static binary. It holds the
 // same as the final stage of the Dockerfile.
-func WebhookImage(binary string) Image {
+func WebhookImage(binary, version, revision string) Image {
 	return Image{
 		Name: WebhookImageName,
 		Files: []ImageFile{
@@ -50,6 +52,12 @@ func WebhookImage(binary string) Image {
 		},
 		Entrypoint: []string{"/sts-webhook"},
 		User:       "65532:65532",
+		Labels: map[string]string{
+			"org.opencontainers.image.title":    "sts-webhook",
+			"org.opencontainers.image.version":  version,
+			"org.opencontainers.image.revision": revision,
+			"org.opencontainers.image.licenses": "Apache-2.0",
+		},
 	}
 }
 
@@ -80,9 +88,20 @@ func BuildWebhookOf(ctx context.Context, root, name, archive string, variables .
 	if err := compile(ctx, root, ".", binary, variables...); err != nil {
 		return err
 	}
-	image := WebhookImage(binary)
+	version, revision := gitVersion(ctx, root)
+	image := WebhookImage(binary, version, revision)
 	image.Name = name
 	return BuildImage(archive, image)
+}
+
+// gitVersion is what make image gives the Dockerfile: both are empty where there is no
+// git checkout, and the program then shows "devel".
+func gitVersion(ctx context.Context, root string) (version, revision string) {
+	git := func(args ...string) string {
+		out, _ := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
+		return strings.TrimSpace(string(out))
+	}
+	return git("describe", "--tags", "--always", "--dirty"), git("rev-parse", "HEAD")
 }
 
 // BuildProgramImage compiles the program in a directory of this checkout, for
@@ -117,6 +136,10 @@ func Compile(ctx context.Context, program, binary string, variables ...string) e
 
 func compile(ctx context.Context, root, program, binary string, variables ...string) error {
 	linker := "-s -w"
+	if program == "." {
+		version, revision := gitVersion(ctx, root)
+		linker += fmt.Sprintf(" -X %[1]s.version=%[2]s -X %[1]s.revision=%[3]s", "sts-mutating-webhook/internal/app", version, revision)
+	}
 	for _, v := range variables {
 		linker += " -X " + v
 	}

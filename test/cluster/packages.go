@@ -3,14 +3,18 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// packages are the Debian packages a cluster needs, each with a file that tells
-// whether it is there. Bare names are looked up on systemPath.
-var packages = []struct{ name, file string }{
+// Package is a Debian package, and a file by which to see whether it is there. A bare
+// name is looked up on systemPath.
+type Package struct{ Name, File string }
+
+// packages are what a cluster needs.
+var packages = []Package{
 	{"containerd", "containerd"},
 	{"runc", "runc"},
 	{"containernetworking-plugins", "/usr/lib/cni/ptp"},
@@ -33,43 +37,46 @@ func cniPlugins() string {
 	return "/usr/lib/cni"
 }
 
-func missingPackages() []string {
+func missing(packages []Package) []string {
 	var missing []string
 	for _, p := range packages {
-		if p.file == "/usr/lib/cni/ptp" && exists(filepath.Join(cniPlugins(), "ptp")) {
+		if p.File == "/usr/lib/cni/ptp" && exists(filepath.Join(cniPlugins(), "ptp")) {
 			continue
 		}
-		if !exists(lookPath(p.file)) {
-			missing = append(missing, p.name)
+		if !exists(lookPath(p.File)) {
+			missing = append(missing, p.Name)
 		}
 	}
 	return missing
 }
 
-// installPackages installs what is missing where that is possible, and otherwise
-// names it.
-func installPackages(ctx context.Context, s *steps) error {
-	missing := missingPackages()
-	if len(missing) == 0 {
+// InstallPackages installs what is missing where that is possible, and otherwise names it.
+func InstallPackages(ctx context.Context, log io.Writer, packages ...Package) error {
+	return installPackages(ctx, newSteps(log), packages)
+}
+
+func installPackages(ctx context.Context, s *steps, packages []Package) error {
+	lacking := missing(packages)
+	if len(lacking) == 0 {
 		return nil
 	}
-	install := "apt-get install --no-install-recommends " + strings.Join(missing, " ")
+	install := "apt-get install --no-install-recommends " + strings.Join(lacking, " ")
 	if os.Geteuid() != 0 || !exists("/etc/debian_version") || !exists("/usr/bin/apt-get") {
-		return fmt.Errorf("find programs: missing packages %s; on Debian, as root: %s", strings.Join(missing, ", "), install)
+		return fmt.Errorf("find programs: missing packages %s; on Debian, as root: %s", strings.Join(lacking, ", "), install)
 	}
-	s.done("installing Debian packages %s", strings.Join(missing, ", "))
-	args := append([]string{"DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends"}, missing...)
+	s.done("installing Debian packages %s", strings.Join(lacking, ", "))
+	args := append([]string{"DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends"}, lacking...)
 	if _, err := run(ctx, "", "env", args...); err != nil {
 		// A fresh machine has no package lists, or old ones.
 		if _, err := run(ctx, "", "apt-get", "update"); err != nil {
-			return fmt.Errorf("install packages %s: %w", strings.Join(missing, ", "), err)
+			return fmt.Errorf("install packages %s: %w", strings.Join(lacking, ", "), err)
 		}
 		if _, err := run(ctx, "", "env", args...); err != nil {
 			return fmt.Errorf("install packages: %w", err)
 		}
 	}
-	if missing = missingPackages(); len(missing) > 0 {
-		return fmt.Errorf("install packages: still missing %s", strings.Join(missing, ", "))
+	if lacking = missing(packages); len(lacking) > 0 {
+		return fmt.Errorf("install packages: still missing %s", strings.Join(lacking, ", "))
 	}
 	return nil
 }

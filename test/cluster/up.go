@@ -35,7 +35,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, errors.New("bring up cluster: it needs root, for namespaces, mounts and cgroups")
 	}
 	steps := newSteps(o.Log)
-	if err := installPackages(ctx, steps); err != nil {
+	if err := installPackages(ctx, steps, packages); err != nil {
 		return nil, err
 	}
 	if c.binaries, err = binaries(ctx, steps); err != nil {
