@@ -36,9 +36,9 @@ func (s *suite) testReproducible(t *testing.T) {
 	var dists []map[string]string
 	for _, end := range []string{"a", "b/in/a/longer/path"} {
 		clone := s.cloneTo(t, end)
-		// The later clone has a tag and a later check-out time.
+		// The later clone has a tag, which Go would take for the version, and a later check-out time.
 		if end != "a" {
-			s.run(t, clone, "git", "tag", "v7.8.9")
+			s.run(t, clone, "git", "tag", "v1.2.3")
 		}
 		s.stream(t, clone, "make", "release", "VERSION="+version, "IMAGE="+image)
 		if out := s.run(t, clone, "git", "status", "--porcelain"); out != "" {
