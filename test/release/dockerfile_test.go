@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
 const caCertificates = "/etc/ssl/certs/ca-certificates.crt"
@@ -35,7 +36,7 @@ func (s *suite) testDockerfile(t *testing.T) {
 			Platform struct{ Architecture, OS string }
 		}
 	}
-	must(t, json.Unmarshal([]byte(s.run(t, ".", "buildah", append(s.buildah, "manifest", "inspect", name)...)), &list))
+	kit.Must(t, json.Unmarshal([]byte(s.run(t, ".", "buildah", append(s.buildah, "manifest", "inspect", name)...)), &list))
 	var platforms []string
 	for _, m := range list.Manifests {
 		platforms = append(platforms, m.Platform.OS+"/"+m.Platform.Architecture)
@@ -53,7 +54,7 @@ func (s *suite) loadGoImage(t *testing.T) string {
 	t.Helper()
 	const name = "localhost/go:1"
 	archive := filepath.Join(t.TempDir(), "go.tar")
-	must(t, cluster.BuildImage(archive, cluster.Image{
+	kit.Must(t, cluster.BuildImage(archive, cluster.Image{
 		Name: name,
 		Files: []cluster.ImageFile{
 			{Path: "/bin/sh", Mode: 0o755, Source: "/bin/busybox"},
@@ -79,7 +80,7 @@ func (s *suite) checkImage(t *testing.T, name, arch string) {
 			}
 		}
 	}
-	must(t, json.Unmarshal([]byte(s.run(t, ".", "buildah", append(s.buildah, "inspect", container)...)), &inspected))
+	kit.Must(t, json.Unmarshal([]byte(s.run(t, ".", "buildah", append(s.buildah, "inspect", container)...)), &inspected))
 	config := inspected.OCIv1.Config
 	if got := inspected.OCIv1.Architecture; got != arch {
 		t.Errorf("%s: got the architecture %s", arch, got)
@@ -118,6 +119,6 @@ func (s *suite) checkImage(t *testing.T, name, arch string) {
 func (s *suite) goEnv(t *testing.T, names ...string) map[string]string {
 	t.Helper()
 	values := map[string]string{}
-	must(t, json.Unmarshal([]byte(s.run(t, ".", "go", append([]string{"env", "-json"}, names...)...)), &values))
+	kit.Must(t, json.Unmarshal([]byte(s.run(t, ".", "go", append([]string{"env", "-json"}, names...)...)), &values))
 	return values
 }

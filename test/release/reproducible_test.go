@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 func (s *suite) testRefused(t *testing.T) {
@@ -28,7 +30,7 @@ func (s *suite) testRefused(t *testing.T) {
 	refuse(`version "0.1.0": want vX.Y.Z`, "VERSION=0.1.0")
 	refuse(`image "Team/App": want REGISTRY/NAME`, "VERSION="+version, "IMAGE=Team/App")
 	readme := filepath.Join(clone, "README.md")
-	must(t, os.WriteFile(readme, []byte("changed"), 0o644))
+	kit.Must(t, os.WriteFile(readme, []byte("changed"), 0o644))
 	refuse("README.md", "VERSION="+version)
 }
 
@@ -82,7 +84,7 @@ func (s *suite) checkFiles(t *testing.T, dist map[string]string) {
 		}
 	}
 	program, err := elf.Open(filepath.Join(dir, "sts-webhook-linux-amd64"))
-	must(t, err)
+	kit.Must(t, err)
 	defer program.Close()
 	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 {
 		t.Errorf("sts-webhook-linux-amd64: got the shared libraries %v, %v, want none", libraries, err)
@@ -106,7 +108,7 @@ func checkSBOM(t *testing.T, name, content string) {
 			Hashes []any
 		}
 	}
-	must(t, json.Unmarshal([]byte(content), &sbom))
+	kit.Must(t, json.Unmarshal([]byte(content), &sbom))
 	if c := sbom.Metadata.Component; sbom.BOMFormat != "CycloneDX" || c.Name != "sts-mutating-webhook" || c.Version != version {
 		t.Errorf("%s: got %s of %s %s, want CycloneDX of sts-mutating-webhook %s", name, sbom.BOMFormat, c.Name, c.Version, version)
 	}
@@ -124,11 +126,11 @@ func checkSBOM(t *testing.T, name, content string) {
 func readFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	must(t, err)
+	kit.Must(t, err)
 	files := map[string]string{}
 	for _, entry := range entries {
 		content, err := os.ReadFile(filepath.Join(dir, entry.Name()))
-		must(t, err)
+		kit.Must(t, err)
 		files[entry.Name()] = string(content)
 	}
 	return files

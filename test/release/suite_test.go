@@ -1,19 +1,16 @@
 package release
 
 import (
-	"context"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/util/wait"
-
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
 // What the suite releases. Nobody can pull the image: it is loaded into the nodes.
@@ -24,7 +21,7 @@ const (
 
 // suite is what the chapters share.
 type suite struct {
-	ctx      context.Context
+	*kit.Suite
 	source   string // a repository with one commit: the checkout as it is now
 	revision string // that commit
 	clone    string // a clone of it in which the release was made
@@ -32,35 +29,20 @@ type suite struct {
 }
 
 func TestEndToEndRelease(t *testing.T) {
-	if os.Getenv("TEST_CLUSTER") == "" {
-		t.Skip("NOT RUN: the test installs packages and brings up a real cluster; set TEST_CLUSTER=1 (make test-release) and be root")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
-	t.Cleanup(cancel)
-	// An interrupted run cleans up, too.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	t.Cleanup(stop)
-	s := &suite{ctx: ctx}
-	must(t, cluster.InstallPackages(ctx, testLog{t}, []cluster.Package{
+	s := &suite{Suite: kit.Start(t, kit.Options{Name: "release", Timeout: 30 * time.Minute, Fresh: true})}
+	kit.Must(t, cluster.InstallPackages(s.Ctx, kit.Log(t), []cluster.Package{
 		{Name: "buildah", File: "buildah"},
 		{Name: "busybox-static", File: "busybox"},
 		{Name: "qemu-user-static", File: "qemu-aarch64-static"},
 	}...))
 	s.commitCheckout(t)
 	s.makeStorage(t)
-	for _, chapter := range []struct {
-		name string
-		run  func(*suite, *testing.T)
-	}{
-		{"what cannot be released is refused", (*suite).testRefused},
-		{"two clones give the same bytes", (*suite).testReproducible},
-		{"the Dockerfile builds for two architectures", (*suite).testDockerfile},
-		{"install.yaml installs it", (*suite).testInstall},
-	} {
-		if !t.Run(chapter.name, func(t *testing.T) { chapter.run(s, t) }) {
-			t.Fatal("the later chapters use what this one makes")
-		}
-	}
+	kit.Run(t, s, []kit.Chapter[*suite]{
+		{Name: "what cannot be released is refused", Run: (*suite).testRefused},
+		{Name: "two clones give the same bytes", Run: (*suite).testReproducible, Needed: true},
+		{Name: "the Dockerfile builds for two architectures", Run: (*suite).testDockerfile, Needed: true},
+		{Name: "install.yaml installs it", Run: (*suite).testInstall},
+	})
 }
 
 // commitCheckout makes a repository of the files of the checkout that git does not ignore: a release is made of a commit, and
@@ -69,18 +51,18 @@ func (s *suite) commitCheckout(t *testing.T) {
 	t.Helper()
 	root := strings.TrimSpace(s.run(t, ".", "git", "rev-parse", "--show-toplevel"))
 	s.source = filepath.Join(t.TempDir(), "source")
-	must(t, os.Mkdir(s.source, 0o755))
+	kit.Must(t, os.Mkdir(s.source, 0o755))
 	for _, file := range strings.Split(s.run(t, root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
 		from, to := filepath.Join(root, file), filepath.Join(s.source, file)
 		info, err := os.Stat(from)
 		if file == "" || os.IsNotExist(err) { // deleted, but still in the index
 			continue
 		}
-		must(t, err)
+		kit.Must(t, err)
 		content, err := os.ReadFile(from)
-		must(t, err)
-		must(t, os.MkdirAll(filepath.Dir(to), 0o755))
-		must(t, os.WriteFile(to, content, info.Mode().Perm()))
+		kit.Must(t, err)
+		kit.Must(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		kit.Must(t, os.WriteFile(to, content, info.Mode().Perm()))
 	}
 	s.run(t, s.source, "git", "init", "--quiet")
 	s.run(t, s.source, "git", "add", "--all")
@@ -100,7 +82,7 @@ func (s *suite) cloneTo(t *testing.T, end string) string {
 func (s *suite) makeStorage(t *testing.T) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sts-webhook-buildah")
-	must(t, err)
+	kit.Must(t, err)
 	s.buildah = []string{"--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "runroot"), "--storage-driver", "vfs"}
 	t.Cleanup(func() {
 		// Containers are unmounted before their files are deleted.
@@ -127,8 +109,8 @@ func (s *suite) run(t *testing.T, dir, name string, args ...string) string {
 // stream does the same for what takes long, and logs what it prints as it comes.
 func (s *suite) stream(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(s.ctx, name, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, testLog{t}, testLog{t}
+	cmd := exec.CommandContext(s.Ctx, name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, kit.Log(t), kit.Log(t)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // buildah ends what it started
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Run(); err != nil {
@@ -137,36 +119,8 @@ func (s *suite) stream(t *testing.T, dir, name string, args ...string) {
 }
 
 func (s *suite) try(dir, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(s.ctx, name, args...)
+	cmd := exec.CommandContext(s.Ctx, name, args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-// eventually polls until done returns nil.
-func (s *suite) eventually(t *testing.T, limit time.Duration, done func() error) {
-	t.Helper()
-	var last error
-	err := wait.PollUntilContextTimeout(s.ctx, 100*time.Millisecond, limit, true, func(context.Context) (bool, error) {
-		last = done()
-		return last == nil, nil
-	})
-	if err != nil {
-		t.Fatalf("after %s: %v", limit, last)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// testLog passes whole lines to the test's log.
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
 }
