@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -22,13 +23,13 @@ import (
 )
 
 const (
-	floodCallers = 4
+	floodCallers = 2
 	// floodLimit bounds the calls. Some 4000 lines fill the replica's buffer and the pipes behind it.
 	floodLimit = 50_000
 )
 
 // flood calls one replica directly, as the apiserver does, until stop is called or the limit is reached. Each call is a line of its log.
-func (s *suite) flood(t *testing.T, replica corev1.Pod) (stop func()) {
+func (s *suite) flood(t *testing.T, replica corev1.Pod, body []byte) (stop func()) {
 	t.Helper()
 	config, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.ctx, webhook.Configuration, metav1.GetOptions{})
 	must(t, err)
@@ -41,7 +42,6 @@ func (s *suite) flood(t *testing.T, replica corev1.Pod) (stop func()) {
 		},
 		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: webhook.Deployment + "." + webhook.Namespace + ".svc"},
 	}}
-	body := review(t)
 	ctx, cancel := context.WithCancel(s.ctx)
 	calls, ctx := errgroup.WithContext(ctx)
 	for range floodCallers {
@@ -79,14 +79,15 @@ func call(ctx context.Context, client *http.Client, body []byte) error {
 	return err
 }
 
-// review is the dry run of a pod that is placed.
-func review(t *testing.T) []byte {
+// review is the dry run of a pod that is placed, with an annotation of so many bytes.
+func review(t *testing.T, size int) []byte {
 	t.Helper()
 	yes := true
 	pod, err := json.Marshal(corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "flood-0", Namespace: namespace, Labels: map[string]string{webhook.Label: "true"}, Annotations: map[string]string{webhook.Annotation: rightRule},
+			Name: "flood-0", Namespace: namespace, Labels: map[string]string{webhook.Label: "true"},
+			Annotations:     map[string]string{webhook.Annotation: rightRule, "example.com/large": strings.Repeat("x", size)},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "flood", UID: "1", Controller: &yes}},
 		},
 	})

@@ -100,28 +100,32 @@ func (s *suite) testLog(t *testing.T) {
 	daemon := pods[0].Spec.NodeName + "." + cluster.Runtime
 	s.begin("StsWebhookLogDropped")
 	must(t, s.Cluster.StopDaemon(s.ctx, daemon))
-	stop := s.flood(t, pods[0])
+	stop := s.flood(t, pods[0], review(t, 0))
 	s.fires(t, "StsWebhookLogDropped")
 	stop()
 	must(t, s.Cluster.StartDaemon(s.ctx, daemon))
 	s.ends(t, time.Now(), "StsWebhookLogDropped")
 }
 
-// testSlow takes the CPU away from the replicas while pods are created, and looks at the dashboard afterwards, when every kind of
+// testSlow takes the CPU away from the replicas while large pods are created. It looks at the dashboard at the end, when every kind of
 // series has moved.
 func (s *suite) testSlow(t *testing.T) {
 	pods, err := s.Replicas(s.ctx)
 	must(t, err)
-	run, err := load.Start(s.ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: namespace}, Rate: 60})
+	run, err := load.Start(s.ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: namespace}, Rate: 20})
 	must(t, err)
 	defer run.Stop()
+	large := review(t, 1<<20)
 	s.begin("StsWebhookSlow")
+	var stops []func()
 	for _, pod := range pods {
-		throttle(t, pod, 3*time.Millisecond)
+		throttle(t, pod, 8*time.Millisecond)
+		stops = append(stops, s.flood(t, pod, large))
 	}
 	s.fires(t, "StsWebhookSlow")
-	for _, pod := range pods {
+	for i, pod := range pods {
 		throttle(t, pod, 0)
+		stops[i]()
 	}
 	s.ends(t, time.Now(), "StsWebhookSlow")
 	s.testDashboard(t)

@@ -47,6 +47,7 @@ func TestEndToEndMonitoring(t *testing.T) {
 	t.Cleanup(stop)
 	s := &suite{ctx: ctx, begun: map[string]time.Time{}}
 	s.setUp(t)
+	all := true // chapters ran
 	for _, chapter := range []struct {
 		name string
 		run  func(*suite, *testing.T)
@@ -64,15 +65,16 @@ func TestEndToEndMonitoring(t *testing.T) {
 		{"no alert is left", (*suite).testQuiet},
 		{"the FlowSchema classifies the requests of the replicas", (*suite).testFlowSchema},
 	} {
-		begin := time.Now()
-		ok := t.Run(chapter.name, func(t *testing.T) { chapter.run(s, t) })
+		begin, ran := time.Now(), false
+		ok := t.Run(chapter.name, func(t *testing.T) { ran = true; chapter.run(s, t) })
 		t.Logf("%s: %.1f s", chapter.name, time.Since(begin).Seconds())
+		all = all && ran && ok
 		if !ok { // the chapters build on each other
 			break
 		}
 	}
 	for _, r := range readRules(t).alerts() {
-		if s.begun[r.Alert].IsZero() {
+		if all && s.begun[r.Alert].IsZero() {
 			t.Errorf("no incident made %s fire", r.Alert)
 		}
 	}
@@ -118,7 +120,7 @@ func bringUp(ctx context.Context, t *testing.T) *cluster.Cluster {
 	var c *cluster.Cluster
 	work, workCtx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
-		c, err = cluster.Up(workCtx, cluster.Options{Name: name, Log: testLog{t}})
+		c, err = cluster.Up(workCtx, cluster.Options{Name: name, Nodes: 2, Log: testLog{t}})
 		return err
 	})
 	work.Go(func() error { return cluster.BuildWebhookImage(workCtx, archive) })
