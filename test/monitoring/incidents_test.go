@@ -57,9 +57,9 @@ func (s *suite) testNoReplica(t *testing.T) {
 	s.kubectl(t, "--namespace", webhook.Namespace, "delete", "secret", webhook.Secret)
 	s.kubectl(t, "--namespace", webhook.Namespace, "patch", "deployment", webhook.Deployment, "--patch",
 		`{"spec":{"template":{"spec":{"containers":[{"name":"sts-webhook","args":["--cert-duration=48h"]}]}}}}`)
-	ended := time.Now()
+	s.end("StsWebhookNoReplica")
 	must(t, s.Scale(s.ctx, 2))
-	s.ends(t, ended, "StsWebhookNoReplica")
+	s.gone(t, "StsWebhookNoReplica")
 }
 
 // testDenials has pods of many StatefulSets refused: more events than may wait for a robot that cannot be reached.
@@ -86,14 +86,13 @@ func (s *suite) testDenials(t *testing.T) {
 		})
 	}
 	must(t, creations.Wait())
-	ended := time.Now()
+	s.end("StsWebhookDenials", "StsWebhookAlertsDropped")
 	s.fires(t, "StsWebhookDenials")
 	s.fires(t, "StsWebhookAlertsDropped")
-	s.ends(t, ended, "StsWebhookDenials", "StsWebhookAlertsDropped")
 }
 
 // testLog stops the container runtime of a replica's node, which reads the log, and calls the replica until it has nowhere to put
-// the lines.
+// the lines. In the end it also waits for the end of what testDenials began: all three last as long as the range of their rules.
 func (s *suite) testLog(t *testing.T) {
 	pods, err := s.Replicas(s.ctx)
 	must(t, err)
@@ -104,7 +103,8 @@ func (s *suite) testLog(t *testing.T) {
 	s.fires(t, "StsWebhookLogDropped")
 	stop()
 	must(t, s.Cluster.StartDaemon(s.ctx, daemon))
-	s.ends(t, time.Now(), "StsWebhookLogDropped")
+	s.end("StsWebhookLogDropped")
+	s.gone(t, "StsWebhookDenials", "StsWebhookAlertsDropped", "StsWebhookLogDropped")
 }
 
 // testSlow takes the CPU away from the replicas while large pods are created. It looks at the dashboard at the end, when every kind of
@@ -127,7 +127,8 @@ func (s *suite) testSlow(t *testing.T) {
 		throttle(t, pod, 0)
 		stops[i]()
 	}
-	s.ends(t, time.Now(), "StsWebhookSlow")
+	s.end("StsWebhookSlow")
+	s.gone(t, "StsWebhookSlow")
 	s.testDashboard(t)
 }
 
@@ -192,7 +193,8 @@ func (s *suite) testTrust(t *testing.T) {
 	s.fires(t, "StsWebhookNotTrusted")
 	s.fires(t, "StsWebhookRotationOverdue")
 	s.kubectl(t, "apply", "-f", s.Path("manifests/10-rbac.yaml"))
-	s.ends(t, time.Now(), "StsWebhookNotTrusted", "StsWebhookRotationOverdue")
+	s.end("StsWebhookNotTrusted", "StsWebhookRotationOverdue")
+	s.gone(t, "StsWebhookNotTrusted", "StsWebhookRotationOverdue")
 }
 
 // testWaiting ends what testNoReplica began, the way the runbook says.
@@ -204,7 +206,8 @@ func (s *suite) testWaiting(t *testing.T) {
 	must(t, err)
 	s.kubectl(t, "--namespace", namespace, "patch", "statefulset", "waiting", "--patch", string(patch))
 	s.kubectl(t, "--namespace", namespace, "delete", "pod", "waiting-0")
-	s.ends(t, time.Now(), "StsWebhookPodsWaiting")
+	s.end("StsWebhookPodsWaiting")
+	s.gone(t, "StsWebhookPodsWaiting")
 	s.kubectl(t, "--namespace", namespace, "wait", "pod/waiting-0", "--for=condition=Ready", "--timeout=60s")
 }
 
@@ -213,5 +216,6 @@ func (s *suite) testCertificate(t *testing.T) {
 	s.fires(t, "StsWebhookCertificateEnding")
 	must(t, s.Configure(s.ctx))
 	s.kubectl(t, "--namespace", webhook.Namespace, "exec", "deployment/"+webhook.Deployment, "--", "/sts-webhook", "rotate")
-	s.ends(t, time.Now(), "StsWebhookCertificateEnding")
+	s.end("StsWebhookCertificateEnding")
+	s.gone(t, "StsWebhookCertificateEnding")
 }

@@ -31,9 +31,9 @@ type suite struct {
 	*webhook.Webhook
 	*prometheus
 	ctx context.Context
-	// begun is when the incident of an alert began.
-	begun  map[string]time.Time
-	report []string
+	// begun and ended are when the incident of an alert did.
+	begun, ended map[string]time.Time
+	report       []string
 }
 
 func TestEndToEndMonitoring(t *testing.T) {
@@ -45,7 +45,7 @@ func TestEndToEndMonitoring(t *testing.T) {
 	// An interrupted run cleans up, too.
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	t.Cleanup(stop)
-	s := &suite{ctx: ctx, begun: map[string]time.Time{}}
+	s := &suite{ctx: ctx, begun: map[string]time.Time{}, ended: map[string]time.Time{}}
 	s.setUp(t)
 	all := true // chapters ran
 	for _, chapter := range []struct {
@@ -57,7 +57,7 @@ func TestEndToEndMonitoring(t *testing.T) {
 		// The pod and the certificate are left as they are until their own chapters.
 		{"all replicas are gone, and come back with a short certificate and a pod that cannot be placed", (*suite).testNoReplica},
 		{"pods are refused, and DingTalk cannot be reached", (*suite).testDenials},
-		{"nobody reads the log", (*suite).testLog},
+		{"nobody reads the log", (*suite).testLog}, // and all three alerts end
 		{"the CPU is throttled", (*suite).testSlow},
 		{"the right to write and the trust are lost", (*suite).testTrust},
 		{"a pod waits behind the gate", (*suite).testWaiting},
@@ -136,6 +136,13 @@ func (s *suite) begin(alerts ...string) {
 	}
 }
 
+// end notes that it ends now.
+func (s *suite) end(alerts ...string) {
+	for _, name := range alerts {
+		s.ended[name] = time.Now()
+	}
+}
+
 // fires waits until the alert does.
 func (s *suite) fires(t *testing.T, name string) {
 	t.Helper()
@@ -154,11 +161,11 @@ func (s *suite) fires(t *testing.T, name string) {
 		return fmt.Errorf("%s does not fire; pending or firing are %+v", name, all)
 	})
 	delete(found.Labels, "alertname")
-	s.remark("%-28s fired %5.1f s after its incident began: %s %v", name, time.Since(s.begun[name]).Seconds(), found.Value, found.Labels)
+	s.remark("%-28s fires %6.1f s after its incident began: %s %v", name, time.Since(s.begun[name]).Seconds(), found.Value, found.Labels)
 }
 
-// ends waits until nothing is pending or firing with these names. ended is when the incident ended.
-func (s *suite) ends(t *testing.T, ended time.Time, names ...string) {
+// gone waits until nothing is pending or firing with these names.
+func (s *suite) gone(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		s.eventually(t, waitTimeout, func() error {
@@ -171,7 +178,7 @@ func (s *suite) ends(t *testing.T, ended time.Time, names ...string) {
 			}
 			return nil
 		})
-		s.remark("%-28s was gone %5.1f s after its incident ended", name, time.Since(ended).Seconds())
+		s.remark("%-28s was gone %5.1f s after its incident ended", name, time.Since(s.ended[name]).Seconds())
 	}
 }
 
