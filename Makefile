@@ -117,6 +117,10 @@ test-chart: ## the Helm chart: rendered, then pushed, installed, upgraded and un
 test-release: ## make a release twice, build the Dockerfile for two architectures, install both on a real cluster (root)
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 40m -v -run EndToEnd ./test/release
 
+.PHONY: test-monitoring
+test-monitoring: ## cause the incident of each Prometheus alert on a real cluster (root)
+	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 20m -v -run 'Cluster|EndToEnd' ./test/monitoring
+
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
 	$(GO) run ./test/bench -write "$(TABLE)" -data "$(DATA)"
