@@ -90,7 +90,7 @@ func (a *attempt) expect(from, to time.Time, causes ...string) {
 
 func (a *attempt) startLoad(ctx context.Context, sc scenario) error {
 	through := []*rest.Config{a.suite.Cluster.RESTConfig()}
-	if sc.twoAPIServers {
+	if a.suite.second != nil {
 		through = append(through, a.suite.second.Config)
 	}
 	for _, config := range through {

@@ -16,8 +16,8 @@ func TestChaos(t *testing.T) {
 	var rows []row
 	chapters := []kit.Chapter[*suite]{}
 	for _, sc := range ordered(scenarios()) {
-		chapters = append(chapters, kit.Chapter[*suite]{Name: testName(sc.name), Long: !sc.short, Run: func(s *suite, t *testing.T) {
-			if sc.shortOnly && !testing.Short() {
+		chapters = append(chapters, kit.Chapter[*suite]{Name: testName(sc.name), Long: sc.form == longForm, Run: func(s *suite, t *testing.T) {
+			if sc.form == shortForm && !testing.Short() {
 				t.Skip("NOT RUN without -short: another scenario holds it")
 			}
 			r := row{name: sc.name, failed: true, remarks: []string{"did not end"}}
@@ -38,7 +38,7 @@ func ordered(all []scenario) []scenario {
 	if !testing.Short() {
 		return all
 	}
-	last := func(sc scenario) bool { return sc.shortControl }
+	last := func(sc scenario) bool { return sc.form == withControl }
 	first := slices.DeleteFunc(slices.Clone(all), last)
 	return append(first, slices.DeleteFunc(all, func(sc scenario) bool { return !last(sc) })...)
 }

@@ -38,12 +38,12 @@ const stalled = time.Second
 
 // measureRepairs measures how long the damage stayed.
 func (a *attempt) measureRepairs(sc scenario) {
-	if after, ok := a.wholeAfter(); ok && sc.heals {
+	if after, ok := a.wholeAfter(); ok && sc.repair == secretRepair {
 		a.measure("the Secret was whole, with the same CA", after, healLimit)
-	} else if sc.heals {
+	} else if sc.repair == secretRepair {
 		a.fail("the Secret was never whole again with the same CA")
 	}
-	if !sc.bundle {
+	if sc.repair != bundleRepair {
 		return
 	}
 	a.expect(a.hit, time.Now())

@@ -15,14 +15,31 @@ import (
 // injection does something to one webhook.
 type injection func(context.Context, *attempt) error
 
+// form says in which forms of the suite a scenario is.
+type form int
+
+const (
+	longForm    form = iota // without -short
+	bothForms               // in both, with -short without the textbook
+	withControl             // in both, with the textbook
+	shortForm               // with -short alone: another scenario holds it
+)
+
+// repair is what ours has to put right, in time.
+type repair int
+
+const (
+	nothingToRepair repair = iota
+	secretRepair           // the Secret was damaged; it is whole again and signed by the same CA
+	bundleRepair           // the caBundle was damaged from outside; it is back
+)
+
 // scenario is an injection and what must hold for ours after it.
 type scenario struct {
 	name string
-	// short: part of the short form too; shortOnly: of that alone; shortControl:
-	// there with the textbook.
-	short, shortOnly, shortControl bool
+	form form
 	// prepare runs before the load, undo when all is over, also after a failure;
-	// nil is nothing.
+	// nil is nothing. If prepare starts a second apiserver, half of the load goes through it.
 	prepare, undo func(context.Context, *suite) error
 	// cluster happens once, to the whole cluster. ours and control happen to one
 	// webhook each, at the same time; a nil control leaves the textbook out.
@@ -31,18 +48,11 @@ type scenario struct {
 	// rescue is what an operator does about the textbook, since it does not
 	// recover by itself; nil is nothing.
 	rescue injection
-	// bystander: the textbook suffers from cluster too.
-	bystander bool
-	// twoAPIServers: half of the load goes through a second apiserver.
-	twoAPIServers bool
 
-	// heals: the Secret was damaged; it is whole again in time and signed by the same CA.
-	heals bool
+	repair repair
 	// rotates: the CA is another one afterwards; otherwise it is the same.
 	rotates bool
-	// bundle: the caBundle was damaged from outside; it is back in time.
-	bundle bool
-	// writes bounds the fleet's writes of both objects.
+	// writes bounds the replicas' writes of both objects.
 	writes int
 	// forbids: the apiserver answers 403, because the scenario takes a right away or
 	// because an apiserver that starts has not read the roles of RBAC yet.
@@ -56,6 +66,9 @@ type scenario struct {
 	// controlLoses: the textbook must lose creations, or the test proves nothing.
 	controlLoses bool
 }
+
+// suffers is the control's injection where only the cluster is damaged.
+func suffers(context.Context, *attempt) error { return nil }
 
 // Bounds of the time that a webhook may take to settle.
 const (
@@ -154,7 +167,7 @@ func longest(canary load.Report) time.Duration {
 // begin waits until all is well and notes what is before the injection.
 func (s *suite) begin(ctx context.Context, sc scenario) ([]*attempt, error) {
 	attempts := []*attempt{{target: s.ours, suite: s}}
-	if (sc.control != nil || sc.bystander) && (!testing.Short() || sc.shortControl) {
+	if sc.control != nil && (!testing.Short() || sc.form == withControl) {
 		attempts = append(attempts, &attempt{target: s.control, suite: s})
 	}
 	for _, a := range attempts {

@@ -8,7 +8,7 @@ import (
 // scenarios is the suite, in the order of the table.
 func scenarios() []scenario {
 	return slices.Concat(
-		[]scenario{{name: "nothing happens", short: true, ours: nothing, control: nothing}},
+		[]scenario{{name: "nothing happens", form: bothForms, ours: nothing, control: nothing}},
 		secretScenarios(), bundleScenarios(), replicaScenarios(), rotationScenarios(), lifeScenarios(), fleetScenarios(),
 	)
 }
@@ -21,7 +21,7 @@ func secretScenarios() []scenario {
 	// The textbook renews a serving certificate without touching the CA, so it comes
 	// away with damage of that alone.
 	spared := func(name string, do injection) scenario {
-		return scenario{name: "Secret: " + name, short: true, ours: do, control: do, heals: true, writes: 1, errors: recurring}
+		return scenario{name: "Secret: " + name, form: bothForms, ours: do, control: do, repair: secretRepair, writes: 1, errors: recurring}
 	}
 	fatal := func(name string, do injection) scenario {
 		sc := spared(name, do)
@@ -29,11 +29,11 @@ func secretScenarios() []scenario {
 		return sc
 	}
 	full := func(sc scenario) scenario {
-		sc.short = false
+		sc.form = longForm
 		return sc
 	}
 	removed := fatal("all data removed", dataRemoved)
-	removed.shortControl = true
+	removed.form = withControl
 	record := spared("the record removed", recordRemoved)
 	record.control = nil
 	deleted := fatal("deleted", secretDeleted)
@@ -43,7 +43,7 @@ func secretScenarios() []scenario {
 	another := fatal("the whole Secret of another cluster, with a later record", foreignSecret)
 	another.control, another.controlLoses = nil, false // the same as the keyring alone
 	older := spared("an older copy restored", olderCopy)
-	older.control, older.rotates, older.heals, older.writes = nil, true, false, 6
+	older.control, older.rotates, older.repair, older.writes = nil, true, nothingToRepair, 6
 	return []scenario{
 		removed,
 		full(fatal("`ca.crt` removed", keyRemoved(caCert))),
@@ -67,7 +67,7 @@ func secretScenarios() []scenario {
 // again the apiserver cannot trust anybody, unless it is one that was right before.
 func bundleScenarios() []scenario {
 	damage := func(name string, do injection) scenario {
-		return scenario{name: name, short: true, ours: do, control: do, bundle: true, writes: 1, errors: recurring}
+		return scenario{name: name, form: bothForms, ours: do, control: do, repair: bundleRepair, writes: 1, errors: recurring}
 	}
 	return []scenario{
 		damage("caBundle: emptied", bundleEmptied),
@@ -75,7 +75,7 @@ func bundleScenarios() []scenario {
 		damage("caBundle: of a foreign CA", bundleForeign),
 		damage("webhook configuration deleted and created again", recreateConfiguration),
 		{
-			name: "caBundle: put back to the one before a rotation, every 200 ms", short: true, prepare: nothingReported,
+			name: "caBundle: put back to the one before a rotation, every 200 ms", form: bothForms, prepare: nothingReported,
 			ours: putBack, verify: toldOnce, rotates: true, writes: 110, errors: recurring,
 		},
 	}
@@ -85,16 +85,16 @@ func bundleScenarios() []scenario {
 // distrust one of each.
 func rotationScenarios() []scenario {
 	return []scenario{
-		{name: "3 planned rotations", short: true, shortOnly: true, ours: rotations(3), rotates: true, writes: 12},
-		{name: "`rotate --distrust-now`", short: true, ours: distrust, rotates: true, writes: 2},
+		{name: "3 planned rotations", form: shortForm, ours: rotations(3), rotates: true, writes: 12},
+		{name: "`rotate --distrust-now`", form: bothForms, ours: distrust, rotates: true, writes: 2},
 		{
-			name:  "one of two apiservers stopped through a rotation and a distrust, then continued",
-			short: true, prepare: startSecondAPIServer, undo: killSecondAPIServer, twoAPIServers: true, bystander: true,
+			name: "one of two apiservers stopped through a rotation and a distrust, then continued",
+			form: bothForms, prepare: startSecondAPIServer, undo: killSecondAPIServer, control: suffers,
 			cluster: stoppedThroughRotation, rotates: true, writes: 6, controlLoses: true,
 		},
 		{
-			name:  "one of two apiservers hears of no rotation, no distrust, and calls new replicas",
-			short: true, prepare: startSecondAPIServer, undo: killSecondAPIServer, twoAPIServers: true, ours: staleThroughRotation, rotates: true, writes: 6,
+			name: "one of two apiservers hears of no rotation, no distrust, and calls new replicas",
+			form: bothForms, prepare: startSecondAPIServer, undo: killSecondAPIServer, ours: staleThroughRotation, rotates: true, writes: 6,
 		},
 		{
 			name: "`rotate --distrust-now` while a replica is cut off from the apiserver for 70 s",
@@ -119,12 +119,12 @@ func lifeScenarios() []scenario {
 // replicaScenarios take replicas, the apiserver or the manifests.
 func replicaScenarios() []scenario {
 	return []scenario{
-		{name: "a replica killed (SIGKILL) in every step of a rotation", short: true, ours: killInEveryStep, control: killThree, rotates: true, writes: 8},
+		{name: "a replica killed (SIGKILL) in every step of a rotation", form: bothForms, ours: killInEveryStep, control: killThree, rotates: true, writes: 8},
 		{name: "rolling restart in the middle of a rotation", ours: restartInRotation, control: rollingRestart, rotates: true, writes: 4},
 		{name: "all replicas but one removed, then added again", ours: oneReplica, control: oneReplica},
 		{name: "the manifests applied 20 times", prepare: applied, ours: reapply(20)},
 		{name: "a replica whose clock is 10 min ahead, alone", undo: removeSkewed, ours: wrongClockReplica, rotates: true, writes: 4, errors: []string{clockSaid}},
-		{name: "apiserver stopped for 60 s", cluster: apiserverGone(60 * time.Second), bystander: true, forbids: true, errors: []string{""}},
+		{name: "apiserver stopped for 60 s", cluster: apiserverGone(60 * time.Second), control: suffers, forbids: true, errors: []string{""}},
 		{name: "a replica started while the apiserver is stopped", cluster: startedWithoutAPIServer, forbids: true, errors: []string{""}},
 	}
 }

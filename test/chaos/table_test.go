@@ -19,11 +19,11 @@ type row struct {
 func (s *suite) row(t *testing.T, sc scenario, attempts []*attempt) row {
 	a := attempts[0]
 	r := row{name: sc.name, ours: figure(a.report), control: "–", healed: "–"}
-	if after, ok := a.wholeAfter(); ok && sc.heals {
+	if after, ok := a.wholeAfter(); ok && sc.repair == secretRepair {
 		r.healed = fmt.Sprintf("%.2f s", after.Seconds())
 	}
 	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", a.fleetWrites()))
-	if after, ok := a.bundleAfter(); ok && sc.bundle {
+	if after, ok := a.bundleAfter(); ok && sc.repair == bundleRepair {
 		a.remark("caBundle back after %.2f s", after.Seconds())
 	}
 	if len(attempts) > 1 {
