@@ -215,6 +215,7 @@ func (s *suite) testWaiting(t *testing.T) {
 func (s *suite) testCertificate(t *testing.T) {
 	s.fires(t, "StsWebhookCertificateEnding")
 	must(t, s.Configure(s.ctx))
+	must(t, s.WaitDrained(s.ctx)) // a replica with the old flags must not be the one that rotates
 	s.kubectl(t, "--namespace", webhook.Namespace, "exec", "deployment/"+webhook.Deployment, "--", "/sts-webhook", "rotate")
 	s.end("StsWebhookCertificateEnding")
 	s.gone(t, "StsWebhookCertificateEnding")
