@@ -216,6 +216,7 @@ func (s *suite) testWaiting(t *testing.T) {
 func (s *suite) testCertificate(t *testing.T) {
 	s.fires(t, "StsWebhookCertificateEnding")
 	kit.Must(t, s.Configure(s.Ctx))
+	kit.Must(t, s.WaitDrained(s.Ctx)) // a replica with the old flags must not be the one that rotates
 	s.Kubectl(t, "--namespace", webhook.Namespace, "exec", "deployment/"+webhook.Deployment, "--", "/sts-webhook", "rotate")
 	s.end("StsWebhookCertificateEnding")
 	s.gone(t, "StsWebhookCertificateEnding")
