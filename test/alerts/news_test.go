@@ -58,7 +58,7 @@ func (w *world) testImproper(t *testing.T) {
 	w.awaitTold(t, w.fleet, "🔴 [proof] sts-webhook has lost its webhook configuration")
 	t.Logf("the loss of trust was told after %.1f s", time.Since(begin).Seconds())
 	w.awaitTold(t, w.fleet, w.namespace+"/sound-a", w.namespace+"/sound-b", w.namespace+"/sound-c")
-	file, err := os.ReadFile(w.Path("manifests/50-webhook.yaml"))
+	file, err := os.ReadFile(w.Path("manifests/05-webhook.yaml"))
 	must(t, err)
 	w.applyText(t, string(file))
 	w.awaitTold(t, w.fleet, "🟢 [proof] sts-webhook is trusted by the API server again (lasted ")

@@ -65,6 +65,7 @@ func TestEndToEnd(t *testing.T) {
 		{"with other flags", (*suite).testFlags, false},
 		{"kube-system and our own namespace are never blocked", (*suite).testNeverBlocked, false},
 		{"check names each problem, and waits for the end of them", (*suite).testCheckProblems, false},
+		{"kubectl delete -f manifests/ blocks no pod and leaves nothing", (*suite).testRemoval, false},
 		{"it installs again and again without an error in the log", (*suite).testReinstall, false},
 		{"it starts without its Secret", (*suite).testMissingSecret, false},
 		{"the apiserver never forbade it anything", (*suite).testForbidden, false},

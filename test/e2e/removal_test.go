@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sts-mutating-webhook/test/load"
+)
+
+// testRemoval removes the webhook while pods are created, those that opted in and others: by the command that README.md names, and
+// as that command does it over a slow connection, one file after the other. Each file then has its time to do harm.
+func (s *suite) testRemoval(t *testing.T) {
+	namespace := s.namespace(t)
+	for name, remove := range map[string]func(*testing.T){
+		"at once": func(t *testing.T) { s.kubectl(t, "delete", "-f", s.Path("manifests")) },
+		"slowly":  s.removeSlowly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, s.within(func(ctx context.Context) error { _, err := s.Install(ctx); return err }))
+			optedIn, others := s.startCreations(t, namespace, load.OptIn), s.startCreations(t, namespace, "not-opted-in")
+			pause(s.ctx, time.Second)
+			begin := time.Now()
+			remove(t)
+			t.Logf("removed after %.1f s", time.Since(begin).Seconds())
+			s.expectNotBlocked(t, "opted in", optedIn.Stop(), begin)
+			s.expectNotBlocked(t, "others", others.Stop(), begin)
+			if left := s.leftovers(t); left != "" {
+				t.Errorf("objects of the webhook after its removal: got\n%s\nwant none", left)
+			}
+		})
+	}
+	must(t, s.within(func(ctx context.Context) error { _, err := s.Install(ctx); return err }))
+}
+
+// removeSlowly deletes the files in kubectl's order, and gives the apiserver and the replicas a second after each.
+func (s *suite) removeSlowly(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob(s.Path("manifests/*.yaml")) // sorted
+	must(t, err)
+	for _, file := range files {
+		s.kubectl(t, "delete", "--wait=false", "--ignore-not-found", "-f", file)
+		pause(s.ctx, time.Second)
+	}
+	s.kubectl(t, "delete", "-f", s.Path("manifests"), "--ignore-not-found") // waits for the end
+}
+
+// pause lets time pass for the load.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func (s *suite) startCreations(t *testing.T, namespace, label string) *load.Run {
+	t.Helper()
+	run, err := load.Start(s.ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: namespace, OptIn: label}})
+	must(t, err)
+	return run
+}
+
+// expectNotBlocked allows for pods that are created as if there were no webhook: none is left. What the apiserver itself could not
+// answer is not the webhook's.
+func (s *suite) expectNotBlocked(t *testing.T, which string, report load.Report, begin time.Time) {
+	t.Helper()
+	t.Logf("%s: %s", which, report)
+	before, after := report.Until(begin), report.Since(begin)
+	if blocked := report.Count(load.Refused, load.Denied); blocked > 0 {
+		t.Errorf("%s: %d creations were blocked, from %v to %v after the command began, want none: %v", which, blocked,
+			report.Outage(load.Refused, load.Denied).From.Sub(begin), report.LastLost(load.Refused, load.Denied).Sub(begin), report.Causes())
+	}
+	if len(before.Samples) < 50 || len(after.Samples) < 50 {
+		t.Errorf("%s: %d creations before the command and %d since, want 50 of each", which, len(before.Samples), len(after.Samples))
+	}
+}
+
+// leftovers are the objects of all kinds that have the webhook's label or a name of its, and are in no namespace of the test.
+func (s *suite) leftovers(t *testing.T) string {
+	t.Helper()
+	kinds := strings.Fields(s.kubectl(t, "api-resources", "--verbs=list", "--output=name"))
+	objects := s.kubectl(t, "get", strings.Join(kinds, ","), "--all-namespaces", "--ignore-not-found", "--show-labels", "--no-headers",
+		"--output=wide")
+	var ours []string
+	for _, line := range strings.Split(objects, "\n") {
+		// Events expire by themselves, and the ReplicaSets' pods are deleted with their namespace.
+		if (strings.Contains(line, "sts-webhook") || strings.Contains(line, "custom-system")) && !strings.Contains(line, "event") {
+			ours = append(ours, line)
+		}
+	}
+	return strings.Join(ours, "\n")
+}
