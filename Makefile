@@ -2,10 +2,13 @@
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), SETS and SEED (of
 # test-plan; seed 0 is a new one), OUTAGE (of test-gate: durations, separated by
-# commas).
+# commas), KUBECONFIG, IMAGE and POD_IMAGE (of demo: an existing cluster, the image
+# of the webhook and that of the pods on it).
 .DEFAULT_GOAL := help
 GO ?= go
-CLUSTER = $(GO) run ./test/cluster/cmd/cluster
+# As the webhook is compiled, so that nothing is compiled twice.
+RUN = CGO_ENABLED=0 $(GO) run -trimpath
+CLUSTER = $(RUN) ./test/cluster/cmd/cluster
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
@@ -14,6 +17,11 @@ SETS ?= 2000
 SEED ?= 0
 OUTAGE ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+# Only a KUBECONFIG on the command line of make counts: one that happens to be in the environment may be of a cluster in use.
+ifneq ($(filter command%,$(origin KUBECONFIG)),)
+EXISTING = --kubeconfig="$(KUBECONFIG)" --image="$(IMAGE)" $(if $(POD_IMAGE),--pod-image="$(POD_IMAGE)")
+endif
 
 .PHONY: help
 help: ## list the targets
@@ -46,8 +54,8 @@ kubectl: ## run kubectl in it: make kubectl ARGS="get pods -A"
 	@$(CLUSTER) kubectl $(ARGS)
 
 .PHONY: demo
-demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
-	$(GO) run ./test/demo
+demo: ## see StatefulSet pods land on the right nodes of a real cluster (root), or of yours: KUBECONFIG=FILE IMAGE=NAME
+	$(RUN) ./test/demo $(EXISTING)
 
 .PHONY: test
 test: ## run the tests that need no cluster and no root
