@@ -92,6 +92,10 @@ test-rollout: ## restart, kill and drain replicas under load on a real cluster a
 test-gate: ## take all replicas away with each failure policy, kill, cut off, place 2000 pods; writes docs/availability.md (root)
 	TEST_CLUSTER=1 GATE=full GATE_TABLE=docs/availability.md $(GO) test -count=1 -timeout 180m -v -run EndToEnd ./test/gate -outage=$(OUTAGE)
 
+.PHONY: test-existing
+test-existing: ## run on your cluster what needs no other: KUBECONFIG=FILE IMAGE=NAME
+	TEST_KUBECONFIG="$(if $(EXISTING),$(KUBECONFIG))" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
+
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
 	$(GO) run ./test/bench -write "$(TABLE)"

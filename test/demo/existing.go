@@ -38,7 +38,7 @@ func (d *demo) runExisting(ctx context.Context, e existing) (err error) {
 	d.Image, d.podImage = e.image, e.podImage
 	d.step("cluster %s, %s", c.Name(), c.RESTConfig().Host)
 	defer func() { err = errors.Join(err, d.undoAll(ctx)) }()
-	if err := d.chooseNodes(ctx); err != nil {
+	if d.nodeOf, err = d.ChooseNodes(ctx); err != nil {
 		return err
 	}
 	if err := d.installOnce(ctx); err != nil {
@@ -66,46 +66,6 @@ func (d *demo) undoAll(ctx context.Context) error {
 		d.step("undone: kubectl %s", strings.Join(args, " "))
 	}
 	return errors.Join(failed...)
-}
-
-// chooseNodes takes two nodes that pods can run on and that have no label "name". A node that has one of the values already is an
-// error: pods could run on it, too.
-func (d *demo) chooseNodes(ctx context.Context) error {
-	nodes, err := d.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list nodes: %w", err)
-	}
-	free, err := freeNodes(nodes.Items)
-	if err != nil {
-		return err
-	}
-	d.nodeOf = map[string]string{"node1": free[0], "node2": free[1]}
-	return nil
-}
-
-func freeNodes(nodes []corev1.Node) ([]string, error) {
-	var free []string
-	for _, node := range nodes {
-		value, labelled := node.Labels["name"]
-		if value == "node1" || value == "node2" {
-			return nil, fmt.Errorf("choose nodes: %s has the label name=%s, which the demo would give to another one; remove it, or use another cluster", node.Name, value)
-		}
-		if !labelled && schedulable(node) {
-			free = append(free, node.Name)
-		}
-	}
-	if len(free) < 2 {
-		return nil, fmt.Errorf("choose nodes: got %d of %d nodes that are Ready, without taints and without a label \"name\", %q, want 2", len(free), len(nodes), free)
-	}
-	return free[:2], nil
-}
-
-func schedulable(node corev1.Node) bool {
-	tainted := slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule })
-	ready := slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
-	return ready && !tainted && !node.Spec.Unschedulable
 }
 
 // installOnce leaves a webhook that is there as it is.

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/webhook"
 )
 
 const (
@@ -61,8 +62,7 @@ func (d *demo) label(ctx context.Context) error {
 		node := d.nodeOf[value]
 		args := []string{"label", "node", node, "name=" + value}
 		if d.Cluster.IsExisting() {
-			d.undo = append(d.undo, []string{"patch", "node", node, "--type=json",
-				fmt.Sprintf(`--patch=[{"op":"test","path":"/metadata/labels/name","value":%q},{"op":"remove","path":"/metadata/labels/name"}]`, value)})
+			d.undo = append(d.undo, webhook.Unlabel(node, value))
 		} else {
 			args = append(args, "--overwrite")
 		}

@@ -81,6 +81,9 @@ func (s *suite) namespace(t *testing.T) string {
 	return made.Name
 }
 
+// podImage does nothing; an existing cluster has another one.
+var podImage = cluster.PauseImage
+
 // podSpec does nothing and satisfies the Pod Security level "restricted".
 func podSpec() corev1.PodSpec {
 	user, no, yes := int64(65532), false, true
@@ -90,7 +93,7 @@ func podSpec() corev1.PodSpec {
 			RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		Containers: []corev1.Container{{
-			Name: "pause", Image: cluster.PauseImage, ImagePullPolicy: corev1.PullIfNotPresent,
+			Name: "pause", Image: podImage, ImagePullPolicy: corev1.PullIfNotPresent,
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},

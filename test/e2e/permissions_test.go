@@ -187,7 +187,7 @@ func (s *suite) testNeverBlocked(t *testing.T) {
 	delete(set.Spec.Template.Labels, webhook.Label)
 	s.apply(t, namespace, set)
 	must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 2) }))
-	expectPlaced(t, s.apply(t, namespace, statefulSet("web", 6, byParity)), "web", nil)
+	s.expectPlaced(t, s.apply(t, namespace, statefulSet("web", 6, byParity)), "web", nil)
 }
 
 func (s *suite) expectOpenSystem(t *testing.T, when string) {
