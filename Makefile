@@ -2,10 +2,13 @@
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), DATA (the directory
 # for what the plots show), SETS and SEED (of test-plan; seed 0 is a new one), OUTAGE
-# (of test-gate: durations, separated by commas).
+# (of test-gate: durations, separated by commas), KUBECONFIG, IMAGE and POD_IMAGE (of
+# demo: an existing cluster, the image of the webhook and that of the pods on it).
 .DEFAULT_GOAL := help
 GO ?= go
-CLUSTER = $(GO) run ./test/cluster/cmd/cluster
+# As the webhook is compiled, so that nothing is compiled twice.
+RUN = CGO_ENABLED=0 $(GO) run -trimpath
+CLUSTER = $(RUN) ./test/cluster/cmd/cluster
 # Tools with versions of their own, so that go.mod lists what the product needs.
 TOOL = $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 30s
@@ -17,6 +20,11 @@ SEED ?= 0
 OUTAGE ?= 10m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+
+# Only a KUBECONFIG on the command line of make counts: one that happens to be in the environment may be of a cluster in use.
+ifneq ($(filter command%,$(origin KUBECONFIG)),)
+EXISTING = --kubeconfig="$(KUBECONFIG)" --image="$(IMAGE)" $(if $(POD_IMAGE),--pod-image="$(POD_IMAGE)")
+endif
 
 .PHONY: help
 help: ## list the targets
@@ -53,8 +61,8 @@ kubectl: ## run kubectl in it: make kubectl ARGS="get pods -A"
 	@$(CLUSTER) kubectl $(ARGS)
 
 .PHONY: demo
-demo: ## see StatefulSet pods land on the right nodes of a real cluster (root)
-	$(GO) run ./test/demo
+demo: ## see StatefulSet pods land on the right nodes of a real cluster (root), or of yours: KUBECONFIG=FILE IMAGE=NAME
+	$(RUN) ./test/demo $(EXISTING)
 
 .PHONY: recording
 recording: ## run the demo and keep what it prints as docs/demo.cast and docs/demo.svg (root)
@@ -120,6 +128,10 @@ test-release: ## make a release twice, build the Dockerfile for two architecture
 .PHONY: test-monitoring
 test-monitoring: ## cause the incident of each Prometheus alert on a real cluster (root)
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 20m -v -run 'Cluster|EndToEnd' ./test/monitoring
+
+.PHONY: test-existing
+test-existing: ## run on your cluster what needs no other: KUBECONFIG=FILE IMAGE=NAME
+	TEST_KUBECONFIG="$(if $(EXISTING),$(KUBECONFIG))" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)

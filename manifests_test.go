@@ -27,3 +27,28 @@ func TestKustomizationListsTheManifests(t *testing.T) {
 		t.Errorf("resources are %q, want %q", kustomization.Resources, files)
 	}
 }
+
+// kubectl delete -f manifests/ deletes in the order of the files: first what sends pods to the webhook, then what answers them.
+func TestWebhookConfigurationsAreDeletedFirst(t *testing.T) {
+	files, err := filepath.Glob("manifests/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, file := range files[:min(3, len(files))] {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var object struct{ Kind string }
+		if err := yaml.Unmarshal(text, &object); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, object.Kind)
+	}
+	// What is in a namespace is deleted some seconds after the namespace itself.
+	want := []string{"Namespace", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+	if !slices.Equal(got, want) {
+		t.Errorf("kinds of the first files: got %q, want %q", got, want)
+	}
+}

@@ -86,7 +86,7 @@ func caBundles(s *Snapshot) Result {
 		entries = append(entries, newEntry(rotator.ConfigurationName, w.Name, &w.ClientConfig, w.FailurePolicy)...)
 	}
 	if len(entries) == 0 {
-		return problem("kubectl apply -f manifests/50-webhook.yaml", "no entry of MutatingWebhookConfiguration %s calls Service %s/%s",
+		return problem("kubectl apply -f manifests/05-webhook.yaml", "no entry of MutatingWebhookConfiguration %s calls Service %s/%s",
 			rotator.ConfigurationName, Namespace, rotator.ServiceName)
 	}
 	if s.Validating.Err == nil {
@@ -97,7 +97,7 @@ func caBundles(s *Snapshot) Result {
 	}
 	results := []Result{bundlesTrust(entries, s)}
 	if entries[0].failurePolicy != admissionv1.Fail {
-		results = append(results, warning("kubectl apply -f manifests/50-webhook.yaml, and see docs/availability.md",
+		results = append(results, warning("kubectl apply -f manifests/05-webhook.yaml, and see docs/availability.md",
 			"failurePolicy of %s is %s, not Fail: while no replica answers, pods start on any node", entries[0].name, entries[0].failurePolicy))
 	}
 	return worst(results...)

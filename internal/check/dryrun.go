@@ -138,9 +138,9 @@ func statefulSets(s *Snapshot) Result {
 	err := s.StatefulSet.Err
 	switch {
 	case err == nil && apierrors.IsNotFound(s.Validating.Err):
-		return warning("kubectl apply -f manifests/60-validating-webhook.yaml", "a StatefulSet with a mistake is accepted: ValidatingWebhookConfiguration %s does not exist", rotator.ValidatingConfigurationName)
+		return warning("kubectl apply -f manifests/06-validating-webhook.yaml", "a StatefulSet with a mistake is accepted: ValidatingWebhookConfiguration %s does not exist", rotator.ValidatingConfigurationName)
 	case err == nil:
-		return warning("see the line of trust; then kubectl apply -f manifests/60-validating-webhook.yaml",
+		return warning("see the line of trust; then kubectl apply -f manifests/06-validating-webhook.yaml",
 			"a StatefulSet with a mistake is accepted in namespace %s: the apiserver did not call the webhook, or could not", s.Namespace)
 	case strings.Contains(err.Error(), fmt.Sprintf("webhook %q denied the request", setsEntryName)):
 		return ok("a StatefulSet with a mistake, created as a dry run in namespace %s, was refused", s.Namespace)

@@ -34,6 +34,8 @@ func object(file, group, version, kind, namespace, name string) Object {
 // installed are the objects of manifests/*.yaml.
 var installed = []Object{
 	object("00-namespace.yaml", "", "v1", "Namespace", "", Namespace),
+	object("05-webhook.yaml", admissionGroup, "v1", "MutatingWebhookConfiguration", "", rotator.ConfigurationName),
+	object("06-validating-webhook.yaml", admissionGroup, "v1", "ValidatingWebhookConfiguration", "", rotator.ValidatingConfigurationName),
 	object("10-rbac.yaml", "", "v1", "ServiceAccount", Namespace, name),
 	object("10-rbac.yaml", rbacGroup, "v1", "Role", Namespace, name),
 	object("10-rbac.yaml", rbacGroup, "v1", "RoleBinding", Namespace, name),
@@ -47,8 +49,6 @@ var installed = []Object{
 	object("30-service.yaml", "", "v1", "Service", Namespace, rotator.ServiceName),
 	object("40-deployment.yaml", "apps", "v1", "Deployment", Namespace, name),
 	object("45-pod-disruption-budget.yaml", "policy", "v1", "PodDisruptionBudget", Namespace, name),
-	object("50-webhook.yaml", admissionGroup, "v1", "MutatingWebhookConfiguration", "", rotator.ConfigurationName),
-	object("60-validating-webhook.yaml", admissionGroup, "v1", "ValidatingWebhookConfiguration", "", rotator.ValidatingConfigurationName),
 }
 
 // gateObjects are the objects of manifests/optional/gate/*.yaml.

@@ -13,10 +13,10 @@ func TestStatefulSetsLine(t *testing.T) {
 		"accepted, without the configuration": {func(s *Snapshot) {
 			s.StatefulSet.Err, s.Validating.Err = nil, notFound("validatingwebhookconfigurations", "sts-validating-webhook")
 		}, "statefulsets", Warning, "a StatefulSet with a mistake is accepted: ValidatingWebhookConfiguration sts-validating-webhook does not exist",
-			"kubectl apply -f manifests/60-validating-webhook.yaml"},
+			"kubectl apply -f manifests/06-validating-webhook.yaml"},
 		"accepted": {func(s *Snapshot) { s.StatefulSet.Err = nil }, "statefulsets", Warning,
 			"a StatefulSet with a mistake is accepted in namespace default: the apiserver did not call the webhook, or could not",
-			"see the line of trust; then kubectl apply -f manifests/60-validating-webhook.yaml"},
+			"see the line of trust; then kubectl apply -f manifests/06-validating-webhook.yaml"},
 		"refused by somebody else": {func(s *Snapshot) { s.StatefulSet.Err = denial("statefulsets", "other.example.com") }, "statefulsets", Warning,
 			`not checked: cannot create a StatefulSet as a dry run in namespace default: admission webhook "other.example.com" denied the request: a mistake in statefulsets`,
 			"choose another namespace with -n, or see why StatefulSets are refused in default"},
@@ -78,7 +78,7 @@ func TestCABundleLine(t *testing.T) {
 				s.Mutating.Value.Webhooks[i].ClientConfig.Service.Namespace = "elsewhere"
 			}
 		}, "caBundle", Problem, "no entry of MutatingWebhookConfiguration sts-mutating-webhook calls Service custom-system/sts-webhook",
-			"kubectl apply -f manifests/50-webhook.yaml"},
+			"kubectl apply -f manifests/05-webhook.yaml"},
 		"one entry is not ours": {func(s *Snapshot) {
 			other := &s.Mutating.Value.Webhooks[1].ClientConfig
 			other.Service.Namespace, other.CABundle = "elsewhere", nil
@@ -97,7 +97,7 @@ func TestCABundleLine(t *testing.T) {
 		}, "caBundle", OK, "3 entries with the CA of the Secret", ""},
 		"failurePolicy Ignore": {func(s *Snapshot) { s.Mutating.Value.Webhooks[0].FailurePolicy = &ignore }, "caBundle", Warning,
 			"failurePolicy of sts-webhook.custom-system.svc is Ignore, not Fail: while no replica answers, pods start on any node",
-			"kubectl apply -f manifests/50-webhook.yaml, and see docs/availability.md"},
+			"kubectl apply -f manifests/05-webhook.yaml, and see docs/availability.md"},
 		"a problem is worse than the failurePolicy": {func(s *Snapshot) {
 			s.Mutating.Value.Webhooks[0].FailurePolicy, s.Mutating.Value.Webhooks[0].ClientConfig.CABundle = &ignore, nil
 		}, "caBundle", Problem, "the caBundle of sts-webhook.custom-system.svc in sts-mutating-webhook holds no certificate", repaired},

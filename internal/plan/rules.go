@@ -26,7 +26,7 @@ const (
 	namespaceField  = "metadata.namespace"
 )
 
-// notSent are the namespaces whose pods the webhook is not called for, as manifests/50-webhook.yaml has them.
+// notSent are the namespaces whose pods the webhook is not called for, as manifests/05-webhook.yaml has them.
 var notSent = []string{"kube-system", "custom-system"}
 
 // optedIn reports whether there is something to plan, or to warn of.

@@ -59,7 +59,7 @@ func (s *suite) testImproper(t *testing.T) {
 	s.awaitReported(t, s.fleet, "🔴 [proof] sts-webhook has lost its webhook configuration")
 	t.Logf("the loss of trust was reported after %.1f s", time.Since(begin).Seconds())
 	s.awaitReported(t, s.fleet, s.namespace+"/sound-a", s.namespace+"/sound-b", s.namespace+"/sound-c")
-	file, err := os.ReadFile(s.Path("manifests/50-webhook.yaml"))
+	file, err := os.ReadFile(s.Path("manifests/05-webhook.yaml"))
 	kit.Must(t, err)
 	s.applyText(t, string(file))
 	s.awaitReported(t, s.fleet, "🟢 [proof] sts-webhook is trusted by the API server again (lasted ")

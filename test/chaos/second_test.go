@@ -25,9 +25,9 @@ import (
 const secondNamespace = "second-system"
 
 const (
-	webhookManifest = "50-webhook.yaml"
+	webhookManifest = "05-webhook.yaml"
 	// checksManifest holds one entry as well, and a second installation beside ours would take it over.
-	checksManifest = "60-validating-webhook.yaml"
+	checksManifest = "06-validating-webhook.yaml"
 )
 
 // secondInstallation is ours in another namespace, with one replica.

@@ -44,6 +44,8 @@ type Cluster struct {
 	nodes    int
 	binaries string
 	cgroups  []hierarchy
+	// existing is nil for a cluster that was brought up here.
+	existing *existing
 }
 
 // description is what Attach needs to know; it is stored in cluster.json.
@@ -124,11 +126,19 @@ func (c *Cluster) NodeIP(node string) string {
 
 // Kubeconfig is the path of the administrator's kubeconfig. Its address is valid
 // inside the cluster's network: prefix commands with Enter, or use Kubectl.
-func (c *Cluster) Kubeconfig() string { return c.path("pki", "admin.kubeconfig") }
+func (c *Cluster) Kubeconfig() string {
+	if c.existing != nil {
+		return c.existing.kubeconfig
+	}
+	return c.path("pki", "admin.kubeconfig")
+}
 
 // RESTConfig authenticates as administrator and dials from inside the cluster's
 // network, so it works from any process on this machine that is root.
 func (c *Cluster) RESTConfig() *rest.Config {
+	if c.existing != nil {
+		return rest.CopyConfig(c.existing.config)
+	}
 	return &rest.Config{
 		Host: c.server(),
 		TLSClientConfig: rest.TLSClientConfig{
@@ -149,6 +159,9 @@ func (c *Cluster) Enter(node string) []string {
 
 // KubectlCommand is the argument vector of a kubectl call as administrator.
 func (c *Cluster) KubectlCommand(args ...string) []string {
+	if c.existing != nil {
+		return append([]string{c.existing.kubectl, "--kubeconfig=" + c.existing.kubeconfig}, args...)
+	}
 	argv := append(c.Enter(nodeName(1)), filepath.Join(c.binaries, "kubectl"), "--kubeconfig="+c.Kubeconfig())
 	return append(argv, args...)
 }

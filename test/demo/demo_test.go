@@ -53,7 +53,7 @@ func TestCheck(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := check(test.change(rightPods()))
+			err := check(test.change(rightPods()), map[string]string{"node1": "node-1", "node2": "node-2"})
 			got := ""
 			if err != nil {
 				got = err.Error()

@@ -7,7 +7,8 @@
 // and the mistake was refused without touching them. The cluster stays for playing; run again, the demo
 // uses it again, with the webhook of the checkout as it is then.
 //
-// The variable CLUSTER_NAME chooses the cluster.
+// The variable CLUSTER_NAME chooses the cluster. With --kubeconfig the demo runs on an existing cluster instead, without root, and
+// takes back all that it did there.
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"sts-mutating-webhook/test/cluster"
@@ -33,7 +35,12 @@ const timeout = 5 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout)
+	var e existing
+	pflag.StringVar(&e.kubeconfig, "kubeconfig", "", "run on the existing cluster of this `file`; empty brings one up on this machine")
+	pflag.StringVar(&e.image, "image", "", "the webhook's image where the nodes of the existing cluster find it")
+	pflag.StringVar(&e.podImage, "pod-image", "registry.k8s.io/pause:3.10", "what the StatefulSet's pods run on the existing cluster")
+	pflag.Parse()
+	err := run(ctx, os.Stdout, e)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -46,15 +53,28 @@ type demo struct {
 	*webhook.Webhook
 	out   io.Writer
 	begin time.Time
+	// namespace is where the StatefulSet is.
+	namespace string
+	// nodeOf says which node carries which value of the label "name".
+	nodeOf map[string]string
+	// podImage is what the pods run; empty is what web.yaml says.
+	podImage string
+	// undo are the arguments of kubectl that take back what was done on an existing cluster.
+	undo [][]string
 }
 
-func run(ctx context.Context, out io.Writer) error {
-	d := &demo{out: out, begin: time.Now()}
+func run(ctx context.Context, out io.Writer, e existing) error {
+	d := &demo{out: out, begin: time.Now(), namespace: "default"}
 	fmt.Fprintln(out, "StatefulSet pods land on the node that their ordinal asks for, on a real Kubernetes.")
 	fmt.Fprintln(out)
+	if e.kubeconfig != "" {
+		return d.runExisting(ctx, e)
+	}
 	if err := d.setUp(ctx); err != nil {
 		return err
 	}
+	// The third node has no such label, so that no pod is on the right node by chance alone.
+	d.nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done after %v", timeout))
 	defer cancel()
 	if err := d.install(ctx); err != nil {

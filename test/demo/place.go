@@ -1,16 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/webhook"
 )
 
 const (
@@ -21,22 +27,15 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
-// nodeOf says which node carries which value of the label "name". The third node
-// has no such label, so that no pod is on the right node by chance alone.
-var nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
-
 // place labels the nodes, applies web.yaml, and shows where its pods are.
 func (d *demo) place(ctx context.Context) error {
 	if err := d.clear(ctx); err != nil {
 		return err
 	}
-	for value, node := range nodeOf {
-		if _, err := d.Cluster.Kubectl(ctx, "label", "node", node, "name="+value, "--overwrite"); err != nil {
-			return err
-		}
+	if err := d.label(ctx); err != nil {
+		return err
 	}
-	d.step("kubectl label: node-1 has name=node1, node-2 has name=node2, node-3 has neither")
-	if _, err := d.Cluster.Kubectl(ctx, "apply", "-f", d.Path("test/demo/web.yaml")); err != nil {
+	if _, err := d.apply(ctx, "web.yaml"); err != nil {
 		return err
 	}
 	d.step("kubectl apply -f test/demo/web.yaml: a StatefulSet of %d pods", replicas)
@@ -50,16 +49,55 @@ func (d *demo) place(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintln(d.out)
-	if err := check(pods); err != nil {
+	if err := check(pods, d.nodeOf); err != nil {
 		return err
 	}
-	d.step("every pod is right: even ordinals on node-1, odd ones on node-2")
+	d.step("every pod is right: even ordinals on %s, odd ones on %s", d.nodeOf["node1"], d.nodeOf["node2"])
 	return nil
+}
+
+// label labels the two nodes. On an existing cluster a label that somebody gave in the meantime is neither changed nor deleted.
+func (d *demo) label(ctx context.Context) error {
+	for _, value := range []string{"node1", "node2"} {
+		node := d.nodeOf[value]
+		args := []string{"label", "node", node, "name=" + value}
+		if d.Cluster.IsExisting() {
+			d.undo = append(d.undo, webhook.Unlabel(node, value))
+		} else {
+			args = append(args, "--overwrite")
+		}
+		if _, err := d.Cluster.Kubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	d.step("kubectl label: %s has name=node1, %s has name=node2, no other node has either", d.nodeOf["node1"], d.nodeOf["node2"])
+	return nil
+}
+
+// apply applies a file of this directory, and returns what kubectl printed.
+func (d *demo) apply(ctx context.Context, name string) (string, error) {
+	file := d.Path("test/demo/" + name)
+	if d.podImage != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("set image: %w", err)
+		}
+		dir, err := os.MkdirTemp("", "sts-webhook-demo")
+		if err != nil {
+			return "", fmt.Errorf("set image: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		file = filepath.Join(dir, name)
+		if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(cluster.PauseImage), []byte(d.podImage)), 0o644); err != nil {
+			return "", fmt.Errorf("set image: %w", err)
+		}
+	}
+	return d.Cluster.Kubectl(ctx, "apply", "--namespace", d.namespace, "-f", file)
 }
 
 // clear deletes what an earlier run left.
 func (d *demo) clear(ctx context.Context) error {
-	_, err := d.Cluster.Kubectl(ctx, "delete", "--ignore-not-found", "--cascade=foreground", "-f", d.Path("test/demo/web.yaml"))
+	_, err := d.Cluster.Kubectl(ctx, "delete", "--namespace", d.namespace, "--ignore-not-found", "--cascade=foreground", "-f", d.Path("test/demo/web.yaml"))
 	return err
 }
 
@@ -103,7 +141,7 @@ func table(out io.Writer, pods []corev1.Pod) error {
 func ordinal(pod corev1.Pod) string { return pod.Labels["apps.kubernetes.io/pod-index"] }
 
 // check compares every pod with what web.yaml asks for.
-func check(pods []corev1.Pod) error {
+func check(pods []corev1.Pod, nodeOf map[string]string) error {
 	values := map[string]string{"0": "node1", "1": "node2", "2": "node1", "3": "node2", "4": "node1", "5": "node2"}
 	var wrong []error
 	if len(pods) != replicas {

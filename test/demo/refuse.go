@@ -18,7 +18,7 @@ func (d *demo) refuse(ctx context.Context) error {
 		return err
 	}
 	d.step(`kubectl apply -f test/demo/broken.yaml: the same StatefulSet, but the annotation says "evn" instead of "even"`)
-	message, err := d.Cluster.Kubectl(ctx, "apply", "-f", d.Path("test/demo/broken.yaml"))
+	message, err := d.apply(ctx, "broken.yaml")
 	if err == nil {
 		return errors.New("broken.yaml was not refused")
 	}
@@ -39,7 +39,7 @@ func (d *demo) refuse(ctx context.Context) error {
 
 // pods are those of web.yaml.
 func (d *demo) pods(ctx context.Context) ([]corev1.Pod, error) {
-	list, err := d.Client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+	list, err := d.Client.CoreV1().Pods(d.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
 	if err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}

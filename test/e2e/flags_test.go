@@ -34,7 +34,7 @@ func (s *suite) testFlags(t *testing.T) {
 	t.Run("replace drops the node selector that a pod has", func(t *testing.T) {
 		set := kit.StatefulSet("replaced", 6, kit.ByParity)
 		set.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "linux"}
-		expectPlaced(t, s.apply(t, namespace, set), "replaced", nil)
+		s.expectPlaced(t, s.apply(t, namespace, set), "replaced", nil)
 	})
 	t.Run("a dry run is answered as a real one, stored nowhere and not reported", func(t *testing.T) { s.testDryRun(t, namespace) })
 	t.Run("the last digest tells what really happened", func(t *testing.T) {

@@ -188,7 +188,7 @@ func (s *suite) testNeverBlocked(t *testing.T) {
 	delete(set.Spec.Template.Labels, webhook.Label)
 	s.apply(t, namespace, set)
 	kit.Must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 2) }))
-	expectPlaced(t, s.apply(t, namespace, kit.StatefulSet("web", 6, kit.ByParity)), "web", nil)
+	s.expectPlaced(t, s.apply(t, namespace, kit.StatefulSet("web", 6, kit.ByParity)), "web", nil)
 }
 
 func (s *suite) expectOpenSystem(t *testing.T, when string) {

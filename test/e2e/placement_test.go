@@ -17,20 +17,23 @@ import (
 )
 
 // expectPlaced checks the node and the whole node selector of six pods.
-func expectPlaced(t *testing.T, pods []corev1.Pod, set string, also map[string]string) {
+func (s *suite) expectPlaced(t *testing.T, pods []corev1.Pod, set string, also map[string]string) {
 	t.Helper()
 	got := map[string]string{}
 	for _, pod := range pods {
 		got[pod.Name] = pod.Spec.NodeName
-		want := map[string]string{"name": strings.ReplaceAll(pod.Spec.NodeName, "-", "")}
+		want := map[string]string{"name": "node1"}
+		if pod.Spec.NodeName == s.nodeOf["node2"] {
+			want["name"] = "node2"
+		}
 		maps.Copy(want, also)
 		if !maps.Equal(pod.Spec.NodeSelector, want) {
 			t.Errorf("nodeSelector of %s on %s: got %v, want %v", pod.Name, pod.Spec.NodeName, pod.Spec.NodeSelector, want)
 		}
 	}
+	even, odd := s.nodeOf["node1"], s.nodeOf["node2"]
 	want := map[string]string{
-		set + "-0": "node-1", set + "-1": "node-2", set + "-2": "node-1",
-		set + "-3": "node-2", set + "-4": "node-1", set + "-5": "node-2",
+		set + "-0": even, set + "-1": odd, set + "-2": even, set + "-3": odd, set + "-4": even, set + "-5": odd,
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("nodes: got %v, want %v", got, want)
@@ -40,7 +43,7 @@ func expectPlaced(t *testing.T, pods []corev1.Pod, set string, also map[string]s
 func (s *suite) testPlacement(t *testing.T) {
 	before := s.admitted(t, "placed")
 	pods := s.apply(t, s.namespace(t), kit.StatefulSet("web", 6, kit.ByParity))
-	expectPlaced(t, pods, "web", nil)
+	s.expectPlaced(t, pods, "web", nil)
 	if placed := s.admitted(t, "placed") - before; placed < 6 {
 		t.Errorf("the replicas counted %v placed pods, want at least 6", placed)
 	}
@@ -50,10 +53,10 @@ func (s *suite) testMerge(t *testing.T) {
 	namespace := s.namespace(t)
 	other := kit.StatefulSet("keeps-others", 6, kit.ByParity)
 	other.Spec.Template.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "linux"}
-	expectPlaced(t, s.apply(t, namespace, other), "keeps-others", map[string]string{"kubernetes.io/os": "linux"})
+	s.expectPlaced(t, s.apply(t, namespace, other), "keeps-others", map[string]string{"kubernetes.io/os": "linux"})
 	same := kit.StatefulSet("same-key", 6, kit.ByParity)
 	same.Spec.Template.Spec.NodeSelector = map[string]string{"name": "nowhere"}
-	expectPlaced(t, s.apply(t, namespace, same), "same-key", nil)
+	s.expectPlaced(t, s.apply(t, namespace, same), "same-key", nil)
 }
 
 func (s *suite) testDenial(t *testing.T) {

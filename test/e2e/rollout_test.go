@@ -46,8 +46,8 @@ func (s *suite) testRollout(t *testing.T) {
 	}
 }
 
-// load creates pods until it is stopped.
-type load struct {
+// creations creates pods until it is stopped.
+type creations struct {
 	cancel context.CancelFunc
 	// ended is closed when the last creation was answered.
 	ended chan struct{}
@@ -60,9 +60,9 @@ type load struct {
 
 // startLoad begins to create pods, as dry runs: those pass through the whole
 // admission chain and leave nothing behind.
-func (s *suite) startLoad(namespace string) *load {
+func (s *suite) startLoad(namespace string) *creations {
 	ctx, cancel := context.WithCancel(s.Ctx)
-	l := &load{cancel: cancel, ended: make(chan struct{})}
+	l := &creations{cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(l.ended)
 		var creations sync.WaitGroup
@@ -101,7 +101,7 @@ func (s *suite) create(ctx context.Context, namespace string, ordinal int) error
 	return nil
 }
 
-func (l *load) record(err error, took time.Duration) {
+func (l *creations) record(err error, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count++
@@ -112,7 +112,7 @@ func (l *load) record(err error, took time.Duration) {
 }
 
 // stop ends the load and returns what it saw.
-func (l *load) stop() (count int, slowest time.Duration, refused []error) {
+func (l *creations) stop() (count int, slowest time.Duration, refused []error) {
 	l.cancel()
 	<-l.ended
 	l.mu.Lock()

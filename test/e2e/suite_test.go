@@ -8,6 +8,7 @@
 package e2e
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -15,29 +16,31 @@ import (
 )
 
 // suite is what the chapters of the story share.
-type suite struct{ *kit.Suite }
+type suite struct {
+	*kit.Suite
+	// nodeOf says which node has which value of the label "name".
+	nodeOf map[string]string
+}
 
 func TestEndToEnd(t *testing.T) {
-	s := &suite{kit.Start(t, kit.Options{Name: "test", Timeout: 12 * time.Minute, Fresh: true})}
-	s.LabelNodes(t)
-	kit.Run(t, s, []kit.Chapter[*suite]{
+	kit.Run(t, setUp(t), []kit.Chapter[*suite]{
 		{Name: "check says that the empty cluster is fit for it", Run: (*suite).testCheckBefore},
-		{Name: "one apply installs it on an empty cluster", Run: (*suite).testInstall, Needed: true},
+		{Name: "one apply installs it on an empty cluster", Run: (*suite).testInstall, Needed: true, Anywhere: true},
 		{Name: "both replicas are Ready, on different nodes, with a certificate that the caBundle verifies", Run: (*suite).testReplicas},
 		{Name: "check says that everything is ok", Run: (*suite).testCheck},
-		{Name: "the Secret and the caBundle hold what they should and nothing else", Run: (*suite).testSecret},
-		{Name: "applying the manifests again changes nothing", Run: (*suite).testReapply},
+		{Name: "the Secret and the caBundle hold what they should and nothing else", Run: (*suite).testSecret, Anywhere: true},
+		{Name: "applying the manifests again changes nothing", Run: (*suite).testReapply, Anywhere: true},
 		{Name: "the container is as hardened as its manifest says", Run: (*suite).testHardening},
 		{Name: "the service account can do no more than its work", Run: (*suite).testPermissions},
-		{Name: "six pods land on the nodes of their ordinals", Run: (*suite).testPlacement},
-		{Name: "a pod keeps the node selector it has", Run: (*suite).testMerge},
+		{Name: "six pods land on the nodes of their ordinals", Run: (*suite).testPlacement, Anywhere: true},
+		{Name: "a pod keeps the node selector it has", Run: (*suite).testMerge, Anywhere: true},
 		{Name: "each form of rule places pods that run", Run: (*suite).testForms},
-		{Name: "a mistake is explained in the StatefulSet's event", Run: (*suite).testDenial},
+		{Name: "a mistake is explained in the StatefulSet's event", Run: (*suite).testDenial, Anywhere: true},
 		{Name: "a StatefulSet's events tell that its pods are placed, and why they are refused", Run: (*suite).testEvents},
 		{Name: "a StatefulSet is checked when it is applied", Run: (*suite).testStatefulSets},
-		{Name: "a labelled pod without a StatefulSet is refused with its field", Run: (*suite).testOrphan},
-		{Name: "pods that did not opt in are neither changed nor sent to us", Run: (*suite).testUnlabelled},
-		{Name: "a rollout of the webhook refuses no pod", Run: (*suite).testRollout},
+		{Name: "a labelled pod without a StatefulSet is refused with its field", Run: (*suite).testOrphan, Anywhere: true},
+		{Name: "pods that did not opt in are neither changed nor sent to us", Run: (*suite).testUnlabelled, Anywhere: true},
+		{Name: "a rollout of the webhook refuses no pod", Run: (*suite).testRollout, Anywhere: true},
 		{Name: "the audit log tells how pods were placed", Run: (*suite).testAudit},
 		{Name: "it works as a kubectl plugin", Run: (*suite).testPlugin},
 		{Name: "this version decides about the pods of the audit log as they were decided about", Run: (*suite).testReplay},
@@ -46,8 +49,23 @@ func TestEndToEnd(t *testing.T) {
 		{Name: "with other flags", Run: (*suite).testFlags},
 		{Name: "kube-system and our own namespace are never blocked", Run: (*suite).testNeverBlocked},
 		{Name: "check names each problem, and waits for the end of them", Run: (*suite).testCheckProblems},
+		{Name: "kubectl delete -f manifests/ blocks no pod and leaves nothing", Run: (*suite).testRemoval, Anywhere: true},
 		{Name: "it installs again and again without an error in the log", Run: (*suite).testReinstall},
 		{Name: "it starts without its Secret", Run: (*suite).testMissingSecret},
 		{Name: "the apiserver never forbade it anything", Run: (*suite).testForbidden},
 	})
+}
+
+// setUp brings up an empty cluster with two labelled nodes of three, or uses that of TEST_KUBECONFIG.
+func setUp(t *testing.T) *suite {
+	const storyTime = 12 * time.Minute
+	if file := os.Getenv("TEST_KUBECONFIG"); file != "" {
+		s := &suite{Suite: kit.StartExisting(t, file, storyTime)}
+		s.nodeOf = s.LabelExistingNodes(t)
+		return s
+	}
+	s := &suite{Suite: kit.Start(t, kit.Options{Name: "test", Timeout: storyTime, Fresh: true})}
+	s.LabelNodes(t)
+	s.nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
+	return s
 }

@@ -20,6 +20,8 @@ type Chapter[S any] struct {
 	Long bool
 	// Needed: nothing after it makes sense if it fails.
 	Needed bool
+	// Anywhere: it needs no more than a kubeconfig, so it also runs on an existing cluster.
+	Anywhere bool
 }
 
 // Run runs the chapters as subtests.
@@ -29,6 +31,9 @@ func Run[S any](t *testing.T, s S, chapters []Chapter[S]) {
 		passed := t.Run(c.Name, func(t *testing.T) {
 			if c.Long && testing.Short() {
 				t.Skip("NOT RUN with -short")
+			}
+			if e, ok := any(s).(interface{ IsExisting() bool }); ok && e.IsExisting() && !c.Anywhere {
+				t.Skip("NOT RUN: it needs a cluster that the test brought up")
 			}
 			c.Run(s, t)
 		})
@@ -40,6 +45,9 @@ func Run[S any](t *testing.T, s S, chapters []Chapter[S]) {
 		}
 	}
 }
+
+// IsExisting reports whether the cluster is one that StartExisting found.
+func (s *Suite) IsExisting() bool { return s.Cluster.IsExisting() }
 
 // Remark adds a paragraph to the suite's report.
 func (s *Suite) Remark(format string, args ...any) {

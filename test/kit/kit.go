@@ -10,10 +10,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -62,11 +60,7 @@ func Start(t *testing.T, o Options) *Suite {
 	if os.Geteuid() != 0 {
 		t.Fatal("TEST_CLUSTER is set, but bringing up a real cluster needs root")
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), o.Timeout, fmt.Errorf("the suite has taken %s", o.Timeout))
-	t.Cleanup(cancel)
-	// An interrupted run cleans up, too.
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	t.Cleanup(stop)
+	ctx := suiteContext(t, o.Timeout)
 	begin := time.Now()
 	c := bringUp(ctx, t, o)
 	w, err := webhook.In(c)

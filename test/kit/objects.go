@@ -20,6 +20,9 @@ const ByParity = `{"key": "name", "even": "node1", "odd": "node2"}`
 // SetLabel holds the StatefulSet's name in its pods.
 const SetLabel = "set"
 
+// PodImage is what PodSpec runs.
+var PodImage = cluster.PauseImage
+
 // PodSpec does nothing, ends at once, and satisfies the Pod Security level "restricted".
 func PodSpec() corev1.PodSpec {
 	user, no, yes := int64(65532), false, true
@@ -29,7 +32,7 @@ func PodSpec() corev1.PodSpec {
 			RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		Containers: []corev1.Container{{
-			Name: "pause", Image: cluster.PauseImage, ImagePullPolicy: corev1.PullIfNotPresent,
+			Name: "pause", Image: PodImage, ImagePullPolicy: corev1.PullIfNotPresent,
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},

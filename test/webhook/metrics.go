@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +61,9 @@ func (w *Webhook) Gauge(ctx context.Context, pod corev1.Pod, metric string) (flo
 
 // Metrics reads /metrics of one replica.
 func (w *Webhook) Metrics(ctx context.Context, pod corev1.Pod) (map[string]*dto.MetricFamily, error) {
+	if w.Cluster.IsExisting() {
+		return w.metricsByProxy(ctx, pod)
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
@@ -72,8 +77,21 @@ func (w *Webhook) Metrics(ctx context.Context, pod corev1.Pod) (map[string]*dto.
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("read metrics of %s: %s", pod.Name, response.Status)
 	}
+	return parseMetrics(pod, response.Body)
+}
+
+// metricsByProxy has the apiserver read them: pods of an existing cluster may have no address that this machine reaches.
+func (w *Webhook) metricsByProxy(ctx context.Context, pod corev1.Pod) (map[string]*dto.MetricFamily, error) {
+	text, err := w.Client.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, "8080", "metrics", nil).DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
+	}
+	return parseMetrics(pod, bytes.NewReader(text))
+}
+
+func parseMetrics(pod corev1.Pod, text io.Reader) (map[string]*dto.MetricFamily, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(response.Body)
+	families, err := parser.TextToMetricFamilies(text)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
 	}

@@ -7,6 +7,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ const pollInterval = 50 * time.Millisecond
 type Webhook struct {
 	Cluster *cluster.Cluster
 	Client  kubernetes.Interface
+	// Image is what replicas run in place of the manifests' image; empty leaves that.
+	Image string
 	// root is the checkout.
 	root string
 }
@@ -84,7 +87,37 @@ func (w *Webhook) Path(name string) string { return filepath.Join(w.root, name) 
 
 // Apply runs kubectl apply -f manifests/ and returns kubectl's output.
 func (w *Webhook) Apply(ctx context.Context) (string, error) {
-	return w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests"))
+	if w.Image == "" {
+		return w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests"))
+	}
+	dir, err := os.MkdirTemp("", "sts-webhook-manifests")
+	if err != nil {
+		return "", fmt.Errorf("copy manifests: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := w.copyManifests(dir); err != nil {
+		return "", fmt.Errorf("copy manifests: %w", err)
+	}
+	return w.Cluster.Kubectl(ctx, "apply", "-f", dir)
+}
+
+// copyManifests writes the manifests with the image set, as a user does.
+func (w *Webhook) copyManifests(dir string) error {
+	files, err := filepath.Glob(w.Path("manifests/*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text = bytes.ReplaceAll(text, []byte("image: "+cluster.WebhookImageName), []byte("image: "+w.Image))
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Install applies the manifests and waits for the rollout. It returns the time
@@ -121,7 +154,7 @@ func (w *Webhook) Uninstall(ctx context.Context) error {
 // StartChecks brings the check of StatefulSets back after StopChecks, and returns when the apiserver refuses one with a mistake.
 // After Install it is there already, and this waits for it.
 func (w *Webhook) StartChecks(ctx context.Context) error {
-	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests/60-validating-webhook.yaml")); err != nil {
+	if _, err := w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests/06-validating-webhook.yaml")); err != nil {
 		return fmt.Errorf("start checks: %w", err)
 	}
 	return w.wait(ctx, "the checks", func(ctx context.Context) (bool, error) { return apierrors.IsInvalid(w.createMistake(ctx)), nil })

@@ -153,7 +153,7 @@ func TestSwitchesRenderFiles(t *testing.T) {
 		"flowSchema.enabled=true":           {with: "optional/flow-schema/*.yaml"},
 		"checks.volumes=true":               {with: "optional/check-volumes/*.yaml"},
 		"checks.nodes=false":                {without: "11-rbac-nodes.yaml"},
-		"checks.statefulSets=false":         {without: "60-validating-webhook.yaml"},
+		"checks.statefulSets=false":         {without: "06-validating-webhook.yaml"},
 		"events.enabled=false":              {without: "12-rbac-events.yaml"},
 		"podDisruptionBudget.enabled=false": {without: "45-pod-disruption-budget.yaml"},
 	} {
