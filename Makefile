@@ -81,8 +81,8 @@ test: ## run the tests that need no cluster and no root
 .PHONY: verify
 verify: test test-cluster ## run all tests; those on a real cluster need root
 
-# Suites that mostly wait, for messages that may not come faster. They run beside the others.
-WAITING = sts-mutating-webhook/test/alerts
+# Suites that mostly wait, or hold nothing to a time in seconds. They run beside the others.
+WAITING = $(addprefix sts-mutating-webhook/test/,alerts monitoring plan)
 SUITES = TEST_CLUSTER=1 $(GO) test -p 1 -short -count=1 -timeout 40m -v -run 'Cluster|EndToEnd|Chaos'
 
 .PHONY: test-cluster
