@@ -20,6 +20,9 @@ const maxPods = 500
 
 // prepare makes everything that is not a process.
 func (c *Cluster) prepare(ctx context.Context) error {
+	if err := raiseInotify(); err != nil {
+		return err
+	}
 	dirs := []string{"logs", "pids", "pki", "config"}
 	for _, dir := range append(dirs, c.Nodes()...) {
 		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
