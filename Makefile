@@ -2,7 +2,7 @@
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), SETS and SEED (of
 # test-plan; seed 0 is a new one), OUTAGE (of test-gate: durations, separated by
-# commas).
+# commas), VERSION and IMAGE (of release; CONTRIBUTING.md).
 .DEFAULT_GOAL := help
 GO ?= go
 CLUSTER = $(GO) run ./test/cluster/cmd/cluster
