@@ -3,7 +3,8 @@
 # bench and test-rollout write their tables into; empty is none), DATA (the directory
 # for what the plots show), SETS and SEED (of test-plan; seed 0 is a new one), OUTAGE
 # (of test-gate: durations, separated by commas), KUBECONFIG, IMAGE and POD_IMAGE (of
-# demo: an existing cluster, the image of the webhook and that of the pods on it).
+# demo: an existing cluster, the image of the webhook and that of the pods on it),
+# VERSION and IMAGE (of release; CONTRIBUTING.md).
 .DEFAULT_GOAL := help
 GO ?= go
 # As the webhook is compiled, so that nothing is compiled twice.
