@@ -71,7 +71,7 @@ func (s *suite) build(ctx context.Context, args ...string) (string, error) {
 // startRegistry serves a registry in the cluster's network until the test ends, and returns its address.
 func (s *suite) startRegistry(t *testing.T) string {
 	t.Helper()
-	program := filepath.Join(s.home, "registry")
+	program := filepath.Join(t.TempDir(), "registry")
 	_, err := s.build(s.Ctx, "build", "-o", program, "./registry")
 	kit.Must(t, err)
 	argv := append(s.Cluster.Enter("node-1"), program)

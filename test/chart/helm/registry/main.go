@@ -13,6 +13,7 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"github.com/sirupsen/logrus"
 )
 
 func main() {
@@ -28,7 +29,7 @@ func run() error {
 		return fmt.Errorf("serve registry: %w", err)
 	}
 	config := &configuration.Configuration{Storage: configuration.Storage{"inmemory": configuration.Parameters{}}}
-	config.Log.Level = "error"
+	logrus.SetLevel(logrus.FatalLevel) // a blob that is asked for before it is pushed is an error to it
 	config.Log.AccessLog.Disabled = true
 	config.HTTP.Secret = "of a test" // one process only
 	fmt.Println(listener.Addr())
