@@ -1,4 +1,5 @@
-# Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
+# Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster), K8S
+# (another version of Kubernetes for it, such as v1.35.x; empty is the pinned one),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), SETS and SEED (of
 # test-plan; seed 0 is a new one), OUTAGE (of test-gate: durations, separated by
@@ -95,6 +96,11 @@ test-gate: ## take all replicas away with each failure policy, kill, cut off, pl
 .PHONY: test-existing
 test-existing: ## run on your cluster what needs no other: KUBECONFIG=FILE IMAGE=NAME
 	TEST_KUBECONFIG="$(if $(EXISTING),$(KUBECONFIG))" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
+
+.PHONY: test-compat
+test-compat: ## run the end-to-end suite and a rotation on another Kubernetes, K8S=v1.35.x; writes README.md (root)
+	TEST_CLUSTER=1 K8S=$(K8S) COMPAT_TABLE=README.md $(GO) test -count=1 -timeout 90m -v -run EndToEnd ./test/e2e
+	TEST_CLUSTER=1 K8S=$(K8S) CHAOS=full CHAOS_ONLY='^(5 rotations|`rotate)' $(GO) test -count=1 -timeout 90m -v -run Chaos ./test/chaos
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)
