@@ -95,7 +95,8 @@ test-gate: ## take all replicas away with each failure policy, kill, cut off, pl
 
 .PHONY: test-existing
 test-existing: ## run on your cluster what needs no other: KUBECONFIG=FILE IMAGE=NAME
-	TEST_KUBECONFIG="$(if $(EXISTING),$(KUBECONFIG))" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
+	@[ -n '$(EXISTING)' ] || { echo "make test-existing: give KUBECONFIG=FILE IMAGE=NAME on the command line of make" >&2; exit 1; }
+	TEST_KUBECONFIG="$(KUBECONFIG)" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
 
 .PHONY: test-compat
 test-compat: ## run the end-to-end suite and a rotation on another Kubernetes, K8S=v1.35.x; writes README.md (root)
