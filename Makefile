@@ -1,4 +1,5 @@
-# Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster),
+# Run "make" to see what there is. Variables: CLUSTER_NAME (which test cluster), K8S
+# (another version of Kubernetes for it, such as v1.35.x; empty is the pinned one),
 # ARGS (for kubectl), FUZZTIME (per fuzz test), BENCHTIME, TABLE (the document that
 # bench and test-rollout write their tables into; empty is none), DATA (the directory
 # for what the plots show), SETS and SEED (of test-plan; seed 0 is a new one), OUTAGE
@@ -132,7 +133,13 @@ test-monitoring: ## cause the incident of each Prometheus alert on a real cluste
 
 .PHONY: test-existing
 test-existing: ## run on your cluster what needs no other: KUBECONFIG=FILE IMAGE=NAME
-	TEST_KUBECONFIG="$(if $(EXISTING),$(KUBECONFIG))" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
+	@[ -n '$(EXISTING)' ] || { echo "make test-existing: give KUBECONFIG=FILE IMAGE=NAME on the command line of make" >&2; exit 1; }
+	TEST_KUBECONFIG="$(KUBECONFIG)" IMAGE="$(IMAGE)" POD_IMAGE="$(POD_IMAGE)" $(GO) test -count=1 -timeout 30m -v -run EndToEnd ./test/e2e
+
+.PHONY: test-compat
+test-compat: ## run the end-to-end suite and a rotation on another Kubernetes, K8S=v1.35.x; writes README.md (root)
+	TEST_CLUSTER=1 K8S=$(K8S) $(GO) test -count=1 -timeout 90m -v -run EndToEnd ./test/e2e -write README.md
+	TEST_CLUSTER=1 K8S=$(K8S) $(GO) test -count=1 -timeout 90m -v -run 'TestChaos$$/^(5_rotations|rotate_--distrust-now$$)' ./test/chaos
 
 .PHONY: bench
 bench: ## compare the webhook with the floor, the textbook and kube-apiserver's own policy (root)

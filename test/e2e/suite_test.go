@@ -23,7 +23,8 @@ type suite struct {
 }
 
 func TestEndToEnd(t *testing.T) {
-	kit.Run(t, setUp(t), []kit.Chapter[*suite]{
+	s := setUp(t)
+	kit.Run(t, s, []kit.Chapter[*suite]{
 		{Name: "check says that the empty cluster is fit for it", Run: (*suite).testCheckBefore},
 		{Name: "one apply installs it on an empty cluster", Run: (*suite).testInstall, Needed: true, Anywhere: true},
 		{Name: "both replicas are Ready, on different nodes, with a certificate that the caBundle verifies", Run: (*suite).testReplicas},
@@ -54,6 +55,9 @@ func TestEndToEnd(t *testing.T) {
 		{Name: "it starts without its Secret", Run: (*suite).testMissingSecret},
 		{Name: "the apiserver never forbade it anything", Run: (*suite).testForbidden},
 	})
+	if file := kit.Document(t); file != "" {
+		s.recordVersion(t, file)
+	}
 }
 
 // setUp brings up an empty cluster with two labelled nodes of three, or uses that of TEST_KUBECONFIG.

@@ -54,17 +54,25 @@ func (s *Suite) Remark(format string, args ...any) {
 	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
 }
 
-// Report prints the paragraphs and all remarks and, if all chapters ran and passed, writes them into
-// the document that -write names, between the markers of the writer.
+// Report prints the paragraphs and all remarks, and writes them into Document, between the
+// markers of the writer.
 func (s *Suite) Report(t *testing.T, writer string, paragraphs ...string) {
 	t.Helper()
 	report := strings.Join(append(paragraphs, s.remarks...), "\n\n")
 	fmt.Println(report)
-	switch some := strings.Contains(flag.Lookup("test.run").Value.String(), "/"); {
-	case *write == "":
-	case t.Failed() || some:
-		t.Logf("%s is left as it is: not everything ran and passed", *write)
-	default:
-		Must(t, document.Replace(s.Path(*write), writer, report))
+	if file := Document(t); file != "" {
+		Must(t, document.Replace(s.Path(file), writer, report))
 	}
+}
+
+// Document is what -write names, if all chapters ran and passed; otherwise, and without the
+// flag, it is empty.
+func Document(t *testing.T) string {
+	t.Helper()
+	some := strings.Contains(flag.Lookup("test.run").Value.String(), "/")
+	if *write != "" && (t.Failed() || some) {
+		t.Logf("%s is left as it is: not everything ran and passed", *write)
+		return ""
+	}
+	return *write
 }
