@@ -98,17 +98,17 @@ type fault struct{ path, problem string }
 
 func (f *fault) Error() string { return "read " + f.path + ": " + f.problem }
 
-// blame notes the first fault.
-func (d *decoder) blame(path, problem string) {
+// fail notes the first fault.
+func (d *decoder) fail(path, problem string) {
 	if d.fault == nil {
 		d.fault = &fault{path, problem}
 	}
 }
 
-// again reports whether a member was seen before, blames it if so, and marks it.
+// again reports whether a member was seen before, fails if so, and marks it.
 func (d *decoder) again(path string, seen *bool) bool {
 	if *seen {
-		d.blame(path, "the member occurs twice")
+		d.fail(path, "the member occurs twice")
 		return true
 	}
 	*seen = true
@@ -126,7 +126,7 @@ func (d *decoder) object(path string, seen *bool, each func(name []byte) error) 
 		return d.scan.Object(each)
 	case 'n':
 	default:
-		d.blame(path, "not an object")
+		d.fail(path, "not an object")
 	}
 	return d.scan.Skip()
 }
@@ -143,7 +143,7 @@ func (d *decoder) text(path string, into *member) error {
 		return err
 	case 'n':
 	default:
-		d.blame(path, "not a string")
+		d.fail(path, "not a string")
 	}
 	return d.scan.Skip()
 }
@@ -184,7 +184,7 @@ func (d *decoder) flag(path string, seen, into *bool) error {
 		*into = true
 	case 'f', 'n':
 	default:
-		d.blame(path, "not a boolean")
+		d.fail(path, "not a boolean")
 	}
 	return d.scan.Skip()
 }
@@ -192,7 +192,7 @@ func (d *decoder) flag(path string, seen, into *bool) error {
 // unreadText passes over a value that must be a string or null.
 func (d *decoder) unreadText(path string) error {
 	if c := d.scan.Peek(); c != '"' && c != 'n' {
-		d.blame(path, "not a string")
+		d.fail(path, "not a string")
 	}
 	return d.scan.Skip()
 }

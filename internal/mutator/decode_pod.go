@@ -65,7 +65,7 @@ type owner struct{ apiVersion, kind, name, uid string }
 // podErr, not among the faults of the review around it.
 func (d *decoder) podObject(seen *bool) error {
 	if *seen {
-		d.blame(objectPath, "the member occurs twice")
+		d.fail(objectPath, "the member occurs twice")
 		return d.scan.Skip()
 	}
 	outer := d.fault
@@ -141,7 +141,7 @@ func (d *decoder) annotations(seen *bool) error {
 
 func (d *decoder) annotation() error {
 	if d.review.pod.annotation != nil {
-		d.blame(annotationPath, "the member occurs twice")
+		d.fail(annotationPath, "the member occurs twice")
 	}
 	if d.scan.Peek() != '"' {
 		d.review.pod.annotation = []byte{}
@@ -163,7 +163,7 @@ func (d *decoder) owners(seen *bool) error {
 		return d.scan.Array(func() error { return d.owner(path, &found) })
 	case 'n':
 	default:
-		d.blame(path, "not an array")
+		d.fail(path, "not an array")
 	}
 	return d.scan.Skip()
 }

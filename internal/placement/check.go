@@ -10,7 +10,7 @@ func (p *parser) check(f *fields) {
 	p.require("key", f.key.set)
 	p.checkForm(f)
 	if f.key.text == "" {
-		p.blame(CodeFieldEmpty, "key", "", "is empty")
+		p.report(CodeFieldEmpty, "key", "", "is empty")
 	}
 	p.checkText("key", f.key.text, keyProblem)
 	p.checkUnique(f.key.text)
@@ -38,14 +38,14 @@ func (p *parser) check(f *fields) {
 func (p *parser) checkUnique(key string) {
 	for i := range p.before {
 		if p.before[i].Key == key {
-			p.blame(CodeKeyRepeated, "key", key, "holds %s, as %s does; write one rule for each node label", quote(key), quote(p.before[i].path+"key"))
+			p.report(CodeKeyRepeated, "key", key, "holds %s, as %s does; write one rule for each node label", quote(key), quote(p.before[i].path+"key"))
 		}
 	}
 }
 
 func (p *parser) require(name string, set bool) {
 	if !set {
-		p.blame(CodeFieldMissing, name, "", "is missing")
+		p.report(CodeFieldMissing, name, "", "is missing")
 	}
 }
 
@@ -62,7 +62,7 @@ func (p *parser) checkForm(f *fields) {
 		{"value", f.value.set, byTemplate}, {"start", f.startSet, byTemplate},
 	} {
 		if other.set && other.form != meant {
-			p.blame(CodeFieldConflict, other.name, f.mainField(), `does not go with %q; a rule has "even" and "odd", or "values", or "ordinals" and perhaps "default", or "value" and perhaps "start"`, f.mainField())
+			p.report(CodeFieldConflict, other.name, f.mainField(), `does not go with %q; a rule has "even" and "odd", or "values", or "ordinals" and perhaps "default", or "value" and perhaps "start"`, f.mainField())
 		}
 	}
 	switch {
@@ -71,7 +71,7 @@ func (p *parser) checkForm(f *fields) {
 	case meant == byTemplate:
 		p.require("value", f.value.set)
 	case meant == byParity && !parity && (p.path != "" || f.when.set || f.tolerate.set):
-		p.blame(CodeFieldMissing, "key", "", `has no values: give "even" and "odd", or "values", or "ordinals", or "value"`)
+		p.report(CodeFieldMissing, "key", "", `has no values: give "even" and "odd", or "values", or "ordinals", or "value"`)
 	case meant == byParity:
 		p.require("even", f.even.set)
 		p.require("odd", f.odd.set)
@@ -103,7 +103,7 @@ func (p *parser) checkText(name, text string, problem func(string) string) {
 		return
 	}
 	if problem := problem(text); problem != "" {
-		p.blame(CodeFieldInvalid, name, text, "holds %s: %s", quote(text), problem)
+		p.report(CodeFieldInvalid, name, text, "holds %s: %s", quote(text), problem)
 	}
 }
 
@@ -116,7 +116,7 @@ func (p *parser) checkWord(name string, f field, words ...string) {
 			return
 		}
 	}
-	p.blame(CodeFieldInvalid, name, f.text, "holds %s: it must be %s, or be left out", quote(f.text), strings.Join(words, " or "))
+	p.report(CodeFieldInvalid, name, f.text, "holds %s: it must be %s, or be left out", quote(f.text), strings.Join(words, " or "))
 }
 
 func (p *parser) checkRanges(f *fields) {
@@ -126,7 +126,7 @@ func (p *parser) checkRanges(f *fields) {
 		}
 	}
 	if a, b := sortRanges(f.ranges); a != nil {
-		p.blame(CodeOverlap, "ordinals["+b.set+"]", "ordinals["+a.set+"]", "has ordinal %d in common with %s; give each ordinal one value", b.first, quote("ordinals["+a.set+"]"))
+		p.report(CodeOverlap, "ordinals["+b.set+"]", "ordinals["+a.set+"]", "has ordinal %d in common with %s; give each ordinal one value", b.first, quote("ordinals["+a.set+"]"))
 	}
 }
 
@@ -134,15 +134,15 @@ func (p *parser) checkRanges(f *fields) {
 // differ from it in digits only.
 func (p *parser) checkTemplate(text string) {
 	if !strings.Contains(text, ordinalVariable) {
-		p.blame(CodeFieldInvalid, "value", text, "holds %s, which lacks %s: every pod would go to the same nodes; add it, or use \"values\"", quote(text), ordinalVariable)
+		p.report(CodeFieldInvalid, "value", text, "holds %s, which lacks %s: every pod would go to the same nodes; add it, or use \"values\"", quote(text), ordinalVariable)
 		return
 	}
 	longest := strings.ReplaceAll(text, ordinalVariable, fmt.Sprint(MaxOrdinal))
 	if strings.Contains(longest, "$") {
-		p.blame(CodeFieldInvalid, "value", text, "holds %s: only %s is replaced, and a label value cannot hold another \"$\"", quote(text), ordinalVariable)
+		p.report(CodeFieldInvalid, "value", text, "holds %s: only %s is replaced, and a label value cannot hold another \"$\"", quote(text), ordinalVariable)
 		return
 	}
 	if problem := valueProblem(longest); problem != "" {
-		p.blame(CodeFieldInvalid, "value", text, "holds %s, which gives %s for the largest ordinal: %s", quote(text), quote(longest), problem)
+		p.report(CodeFieldInvalid, "value", text, "holds %s, which gives %s for the largest ordinal: %s", quote(text), quote(longest), problem)
 	}
 }

@@ -64,16 +64,16 @@ type parser struct {
 	fault  *Error
 }
 
-// blame notes that the field is wrong. Its Example is set when the form of the
+// report notes that the field is wrong. Its Example is set when the form of the
 // rule is known.
-func (p *parser) blame(code, field, value, format string, args ...any) {
+func (p *parser) report(code, field, value, format string, args ...any) {
 	if p.fault == nil {
 		p.fault = fieldError(code, p.path+field, value, format, args...)
 	}
 }
 
-// blameWhole notes that the annotation is wrong as a whole.
-func (p *parser) blameWhole(code, value, format string, args ...any) {
+// reportWhole notes that the annotation is wrong as a whole.
+func (p *parser) reportWhole(code, value, format string, args ...any) {
 	if p.fault == nil {
 		p.fault = &Error{Code: code, Value: value, Problem: fmt.Sprintf(format, args...), Example: Example}
 	}
@@ -88,7 +88,7 @@ func (p *parser) document() (Rules, error) {
 	case '[':
 		return p.array()
 	}
-	p.blameWhole(CodeNotObject, "", "it is not a JSON object")
+	p.reportWhole(CodeNotObject, "", "it is not a JSON object")
 	return nil, p.scan.Skip()
 }
 
@@ -97,12 +97,12 @@ func (p *parser) array() (Rules, error) {
 	err := p.scan.Array(func() error {
 		n++
 		if n > MaxRules {
-			p.blameWhole(CodeTooLarge, strconv.Itoa(MaxRules), "it holds more than %d rules", MaxRules)
+			p.reportWhole(CodeTooLarge, strconv.Itoa(MaxRules), "it holds more than %d rules", MaxRules)
 			return p.scan.Skip()
 		}
 		p.path = fmt.Sprintf("[%d]", n-1)
 		if p.scan.Peek() != '{' {
-			p.blame(CodeNotObject, "", "", "is not a JSON object")
+			p.report(CodeNotObject, "", "", "is not a JSON object")
 			p.explain(byParity)
 			return p.scan.Skip()
 		}
@@ -112,7 +112,7 @@ func (p *parser) array() (Rules, error) {
 		return err
 	})
 	if n == 0 {
-		p.blameWhole(CodeNoRule, "", "the array holds no rule")
+		p.reportWhole(CodeNoRule, "", "the array holds no rule")
 	}
 	return p.before, err
 }
@@ -130,10 +130,10 @@ type field struct {
 	set  bool // it occurred, be it with a wrong type
 }
 
-// again reports whether a field was seen before, blames it if so, and marks it.
+// again reports whether a field was seen before, reports it if so, and marks it.
 func (p *parser) again(name string, seen *bool) {
 	if *seen {
-		p.blame(CodeFieldRepeated, name, "", "occurs twice")
+		p.report(CodeFieldRepeated, name, "", "occurs twice")
 	}
 	*seen = true
 }
@@ -149,7 +149,7 @@ func (p *parser) string(name string, into *field) error {
 // element reads a string, without a copy if it holds no escapes.
 func (p *parser) element(name string) (string, error) {
 	if p.scan.Peek() != '"' {
-		p.blame(CodeFieldNotString, name, "", "is not a string")
+		p.report(CodeFieldNotString, name, "", "is not a string")
 		return "", p.scan.Skip()
 	}
 	start := p.scan.Pos()

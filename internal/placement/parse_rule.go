@@ -47,7 +47,7 @@ func (p *parser) rule() (Rule, error) {
 		case "tolerate":
 			return p.string("tolerate", &f.tolerate)
 		}
-		p.blame(CodeFieldUnknown, string(name), "", "is unknown")
+		p.report(CodeFieldUnknown, string(name), "", "is unknown")
 		return p.scan.Skip()
 	})
 	if p.fault == nil && err == nil {
@@ -71,18 +71,18 @@ const (
 func (p *parser) values(f *fields) error {
 	p.again("values", &f.valuesSet)
 	if p.scan.Peek() != '[' {
-		p.blame(CodeFieldWrongType, "values", "", "is not an array of strings")
+		p.report(CodeFieldWrongType, "values", "", "is not an array of strings")
 		return p.scan.Skip()
 	}
 	f.values = make([]string, 0, 4)
 	n := 0
 	err := p.scan.Array(func() error {
 		if n++; n > MaxValues {
-			p.blame(CodeTooLarge, "values", strconv.Itoa(MaxValues), "holds more than %d values", MaxValues)
+			p.report(CodeTooLarge, "values", strconv.Itoa(MaxValues), "holds more than %d values", MaxValues)
 			return p.scan.Skip()
 		}
 		if p.scan.Peek() != '"' {
-			p.blame(CodeFieldNotString, fmt.Sprintf("values[%d]", n-1), "", "is not a string")
+			p.report(CodeFieldNotString, fmt.Sprintf("values[%d]", n-1), "", "is not a string")
 			return p.scan.Skip()
 		}
 		value, err := p.element("")
@@ -90,7 +90,7 @@ func (p *parser) values(f *fields) error {
 		return err
 	})
 	if n == 0 {
-		p.blame(CodeFieldEmpty, "values", "", "holds no value")
+		p.report(CodeFieldEmpty, "values", "", "holds no value")
 	}
 	return err
 }
@@ -98,7 +98,7 @@ func (p *parser) values(f *fields) error {
 func (p *parser) ordinals(f *fields) error {
 	p.again("ordinals", &f.ordinalsSet)
 	if p.scan.Peek() != '{' {
-		p.blame(CodeFieldWrongType, "ordinals", "", "is not an object from index sets to strings")
+		p.report(CodeFieldWrongType, "ordinals", "", "is not an object from index sets to strings")
 		return p.scan.Skip()
 	}
 	err := p.scan.Object(func(name []byte) error {
@@ -111,16 +111,16 @@ func (p *parser) ordinals(f *fields) error {
 		ranges, problem := appendRanges(f.ranges, set, value)
 		switch {
 		case problem != nil:
-			p.blame(CodeFieldInvalid, path, set, "is no index set: %v; write numbers and ranges, such as 1-2,5", problem)
+			p.report(CodeFieldInvalid, path, set, "is no index set: %v; write numbers and ranges, such as 1-2,5", problem)
 		case len(ranges) > MaxValues:
-			p.blame(CodeTooLarge, "ordinals", strconv.Itoa(MaxValues), "holds more than %d numbers and ranges", MaxValues)
+			p.report(CodeTooLarge, "ordinals", strconv.Itoa(MaxValues), "holds more than %d numbers and ranges", MaxValues)
 		default:
 			f.ranges = ranges
 		}
 		return nil
 	})
 	if f.ranges == nil {
-		p.blame(CodeFieldEmpty, "ordinals", "", "holds no index set")
+		p.report(CodeFieldEmpty, "ordinals", "", "holds no index set")
 	}
 	return err
 }
@@ -135,7 +135,7 @@ func (p *parser) start(f *fields) error {
 	}
 	text := string(p.scan.Since(begin))
 	if f.start, err = decimal(text); err != nil {
-		p.blame(CodeFieldInvalid, "start", text, "holds %s: it must be a whole number from 0 to %d", quote(text), MaxOrdinal)
+		p.report(CodeFieldInvalid, "start", text, "holds %s: it must be a whole number from 0 to %d", quote(text), MaxOrdinal)
 	}
 	return nil
 }

@@ -159,8 +159,8 @@ func (m *model) time(s modelState, yield func(string, modelState)) {
 	next := s
 	for i := range next.replicas {
 		r := &next.replicas[i]
-		if r.strayed == running {
-			r.strayed = over
+		if r.mismatched == running {
+			r.mismatched = over
 		}
 		r.heldSecret, r.heldConfig = false, false
 		r.excused = r.excused || r.pass.stage > 0 && !m.upToDate(&s, r)

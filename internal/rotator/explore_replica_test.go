@@ -21,7 +21,7 @@ type question struct {
 	memory                 uint16
 	today                  uint8
 	seen                   observed
-	waiting, strayed       clock
+	waiting, mismatched    clock
 	cutOff                 bool
 	heldSecret, heldConfig bool
 }
@@ -41,8 +41,8 @@ func (m *model) state(q question) state {
 	}
 	switch {
 	case b.matches:
-		b.since = b.since.Add(-day) // strayed has no entry; nobody looks
-	case q.strayed == over:
+		b.since = b.since.Add(-day) // mismatched has no entry; nobody looks
+	case q.mismatched == over:
 		b.since = now.Add(-injectDelay)
 	}
 	switch q.waiting {
@@ -65,11 +65,11 @@ func (m *model) state(q question) state {
 func (m *model) ask(r *member, seen observed, today uint8) kind {
 	switch matches := r.memory != 0 && seen.bundle == m.bundleOf(r.memory); {
 	case matches:
-		r.strayed = stopped
-	case r.strayed == stopped:
-		r.strayed = running
+		r.mismatched = stopped
+	case r.mismatched == stopped:
+		r.mismatched = running
 	}
-	q := question{r.memory, today, seen, r.waiting, r.strayed, r.cutOff, r.heldSecret, r.heldConfig}
+	q := question{r.memory, today, seen, r.waiting, r.mismatched, r.cutOff, r.heldSecret, r.heldConfig}
 	k, known := m.decisions[q]
 	if !known {
 		k = m.decide(m.state(q)).kind
@@ -137,7 +137,7 @@ func (m *model) trustsDistrusted(s *modelState, bundle uint16) bool {
 func (m *model) remember(r *member, id uint16) {
 	r.memory, r.cutOff = id, false
 	if !m.keepsStrayed {
-		r.strayed = stopped
+		r.mismatched = stopped
 	}
 }
 

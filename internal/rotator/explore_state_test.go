@@ -71,7 +71,7 @@ const (
 type member struct {
 	memory, serving        uint16 // a content, a chain; 0 for none
 	ready                  bool
-	waiting, strayed       clock // waitSince, strayed of the loop's state
+	waiting, mismatched    clock // waitSince, mismatched of the loop's state
 	cutOff, silent         bool  // silent: it has not heard from the apiserver for a minute
 	heldSecret, heldConfig bool
 	offline                bool // the apiserver cannot be reached
@@ -130,7 +130,7 @@ func (r *member) key() (k [2]uint64) {
 		}
 		return 0
 	}
-	k[0] = uint64(r.memory) | uint64(r.serving)<<16 | uint64(r.waiting)<<32 | uint64(r.strayed)<<34 |
+	k[0] = uint64(r.memory) | uint64(r.serving)<<16 | uint64(r.waiting)<<32 | uint64(r.mismatched)<<34 |
 		bit(r.ready, 36) | bit(r.cutOff, 37) | bit(r.silent, 38) | bit(r.heldSecret, 39) | bit(r.heldConfig, 40) | bit(r.offline, 41) | bit(r.excused, 42)
 	p := &r.pass
 	k[1] = uint64(p.stage) | uint64(p.writes)<<4 | uint64(p.request)<<8 | uint64(p.secret)<<16 | uint64(p.bundle)<<32 |

@@ -49,7 +49,7 @@ func leftBehind(m *model) modelState {
 	s.request = 2
 	s.replicas[1].memory = m.first
 	m.passes(&s, 1, outcome{})
-	s.replicas[1].strayed = over
+	s.replicas[1].mismatched = over
 	m.passes(&s, 1, outcome{})
 	s.view = s.bundle
 	s.replicas[1], s.replicas[2] = member{}, member{}

@@ -36,14 +36,14 @@ type loopState struct {
 	cutOff     bool                // see state
 	waitSince  time.Time           // see state
 	waitDigest string              // of the Secret then
-	strayed    map[int]time.Time   // since when a caBundle is not memory's
+	mismatched map[int]time.Time   // since when a caBundle is not memory's
 	matched    map[int][]byte      // the last caBundle that was
 	writes     map[int]*writeState // secretIndex too
 	conditions map[string]conditionState
 }
 
 func newLoopState() loopState {
-	l := loopState{strayed: map[int]time.Time{}, matched: map[int][]byte{}, conditions: map[string]conditionState{}, writes: map[int]*writeState{secretIndex: {}}}
+	l := loopState{mismatched: map[int]time.Time{}, matched: map[int][]byte{}, conditions: map[string]conditionState{}, writes: map[int]*writeState{secretIndex: {}}}
 	for i := range configurations {
 		l.writes[i] = &writeState{}
 	}
@@ -149,11 +149,11 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 	for i, config := range seen.configs {
 		entries := entriesOf(config, r.opts.Namespace)
 		matches := memory != nil && !slices.ContainsFunc(entries, func(e entry) bool { return !bytes.Equal(e.bundle, memory.bundle()) })
-		switch _, strayed := l.strayed[i]; {
+		switch _, mismatched := l.mismatched[i]; {
 		case matches || len(entries) == 0:
-			delete(l.strayed, i)
-		case !strayed || now.Before(l.strayed[i]):
-			l.strayed[i] = now
+			delete(l.mismatched, i)
+		case !mismatched || now.Before(l.mismatched[i]):
+			l.mismatched[i] = now
 		}
 		if matches && len(entries) > 0 {
 			l.matched[i] = memory.bundle()
@@ -169,7 +169,7 @@ func (r *Rotator) state(seen observation) (state, *keyring) {
 			*list = append(*list, bundle{
 				config: i, empty: len(cas) == 0, matches: memory != nil && bytes.Equal(e.bundle, memory.bundle()),
 				trustsMemory: memory != nil && memory.certifiedBy(cas), trustsSecret: held != nil && held.certifiedBy(cas),
-				since: l.strayed[i], heldUntil: earlier(l.writes[i].heldUntil, now.Add(writeRetryLast)),
+				since: l.mismatched[i], heldUntil: earlier(l.writes[i].heldUntil, now.Add(writeRetryLast)),
 			})
 		}
 	}
@@ -206,7 +206,7 @@ func (r *Rotator) remember(k *keyring) {
 	r.memory.Store(k)
 	r.loop.cutOff = false
 	r.clearFailures(secretIndex)
-	clear(r.loop.strayed) // the peers need time to serve k before an old CA goes
+	clear(r.loop.mismatched) // the peers need time to serve k before an old CA goes
 	r.metrics.expiry.WithLabelValues("ca").Set(float64(k.trusted[0].expires.Unix()))
 }
 

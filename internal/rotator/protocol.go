@@ -101,7 +101,7 @@ func decide(s state) action {
 		return action{kind: keep, until: s.now.Add(peerTimeout)} // not ours to read, so not ours to repair
 	}
 	if s.memory == nil || s.doubtful() {
-		return s.hold(s.decideWithoutMemory())
+		return s.backOff(s.decideWithoutMemory())
 	}
 	switch {
 	case s.secret != nil && s.secret.digest == s.memory.digest:
@@ -109,7 +109,7 @@ func decide(s state) action {
 	case s.superseded():
 		return action{kind: adopt}
 	}
-	if a := s.hold(s.afterNewer(restore)); a.kind != keep {
+	if a := s.backOff(s.afterNewer(restore)); a.kind != keep {
 		return a
 	}
 	// The Secret cannot be written at the moment; the caBundle perhaps can.
@@ -175,7 +175,7 @@ func (s state) maintain() action {
 	step, due := nextStep(*s.memory, s.request, s.policy, s.now)
 	a := action{kind: keep, until: due}
 	if !s.now.Before(due) {
-		if a = s.hold(s.afterNewer(step)); a.kind != keep {
+		if a = s.backOff(s.afterNewer(step)); a.kind != keep {
 			return a
 		}
 	}
@@ -243,8 +243,8 @@ func (s state) afterNewer(k kind) action {
 	return action{kind: k}
 }
 
-// hold turns a write of the Secret into keep while writes of it fail.
-func (s state) hold(a action) action {
+// backOff turns a write of the Secret into keep while writes of it fail.
+func (s state) backOff(a action) action {
 	if a.kind.writesSecret() && s.now.Before(s.secretHeldUntil) {
 		return action{kind: keep, until: s.secretHeldUntil}
 	}

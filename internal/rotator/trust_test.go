@@ -19,13 +19,13 @@ type trustChecker struct {
 	mu       sync.Mutex // guards what follows
 	bundles  map[*version][]byte
 	proven   map[proof]time.Time // until when, by bundle and certificate
-	calm     map[*replica]calm
+	checked  map[*replica]checked
 	checks   int
 	failures int
 }
 
-// calm is what was found for one replica; it holds until something changes.
-type calm struct {
+// checked is what was found for one replica; it holds until something changes.
+type checked struct {
 	cert     *tls.Certificate
 	versions int // of the cluster
 	until    time.Time
@@ -56,10 +56,10 @@ func (c *trustChecker) check() {
 			continue
 		}
 		c.checks++
-		if last := c.calm[p]; last.cert == cert && last.versions == versions && now.Before(last.until) {
+		if last := c.checked[p]; last.cert == cert && last.versions == versions && now.Before(last.until) {
 			continue
 		}
-		found := calm{cert, versions, now.Add(c.overlap)}
+		found := checked{cert, versions, now.Add(c.overlap)}
 		for _, v := range recent() {
 			if v.exempt.Load() {
 				continue
@@ -73,10 +73,10 @@ func (c *trustChecker) check() {
 					time.Since(epoch), p.name, v.number, now.Sub(v.at), v.writer)
 			}
 		}
-		if c.calm == nil {
-			c.calm = map[*replica]calm{}
+		if c.checked == nil {
+			c.checked = map[*replica]checked{}
 		}
-		c.calm[p] = found
+		c.checked[p] = found
 	}
 }
 

@@ -112,13 +112,13 @@ func (s *connections) count() int {
 	return len(s.open)
 }
 
-// endIdle ends those that wait for a request. One that has not carried a request yet is left alone until settle is over: its
+// endIdle ends those that wait for a request. One that has not carried a request yet is left alone until firstRequest is over: its
 // client is most likely about to send one, and net/http.Transport does not repeat a request on a connection it has not
 // used before.
-func (s *connections) endIdle(settle time.Duration) {
+func (s *connections) endIdle(firstRequest time.Duration) {
 	s.each(func(c *conn) {
 		c.mu.Lock()
-		ends := c.stage == idle && (c.used || time.Since(c.since) >= settle)
+		ends := c.stage == idle && (c.used || time.Since(c.since) >= firstRequest)
 		c.mu.Unlock()
 		if ends {
 			c.interrupt(errIdle)

@@ -150,7 +150,7 @@ type replica struct {
 func ourReplica(t *testing.T, ca *authority) replica {
 	s := start(t, ca, func(o *Options, tm *timing) {
 		o.DrainDelay, o.DrainTimeout = 100*time.Millisecond, 20*time.Second
-		tm.quiet, tm.linger, tm.settle = 200*time.Millisecond, production.linger, production.settle
+		tm.quiet, tm.linger, tm.firstRequest = 200*time.Millisecond, production.linger, production.firstRequest
 	})
 	return replica{s.Addr(), s.stop}
 }

@@ -101,7 +101,7 @@ type running struct {
 func brisk() timing {
 	t := production
 	t.linger = 500 * time.Millisecond
-	t.settle = 100 * time.Millisecond
+	t.firstRequest = 100 * time.Millisecond
 	t.quiet = 20 * time.Millisecond
 	t.tick = 2 * time.Millisecond
 	return t

@@ -13,7 +13,7 @@ import (
 
 func TestDrainWaitsForARequestUnderWayOnASlowLine(t *testing.T) {
 	ca := newAuthority(t)
-	s := start(t, ca, func(_ *Options, tm *timing) { tm.settle = 0 })
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.firstRequest = 0 })
 	c, err := dialTLS(t, ca, s.Addr(), nil)
 	must(t, err)
 	_, err = io.WriteString(c, head[:20]) // the rest comes when the drain is under way
@@ -28,7 +28,7 @@ func TestDrainWaitsForARequestUnderWayOnASlowLine(t *testing.T) {
 
 func TestDrainLeavesANewConnectionTimeForItsRequest(t *testing.T) {
 	ca := newAuthority(t)
-	s := start(t, ca, func(_ *Options, tm *timing) { tm.settle = time.Minute })
+	s := start(t, ca, func(_ *Options, tm *timing) { tm.firstRequest = time.Minute })
 	c, err := dialTLS(t, ca, s.Addr(), nil)
 	must(t, err)
 	eventually(t, "the connection waits", func() bool { return s.metric("sts_webhook_open_connections", "") == 1 })

@@ -241,7 +241,7 @@ func TestHandshakesThatComputeAreBounded(t *testing.T) {
 func TestTheEndOfTheDrainRefusesWhatIsUnderWay(t *testing.T) {
 	silenceClients(t)
 	ca := newAuthority(t)
-	s := start(t, ca, func(o *Options, tm *timing) { o.DrainTimeout, tm.settle = 2*time.Second, 100*time.Millisecond })
+	s := start(t, ca, func(o *Options, tm *timing) { o.DrainTimeout, tm.firstRequest = 2*time.Second, 100*time.Millisecond })
 	var answered, cut atomic.Int64
 	var clients sync.WaitGroup
 	stop := make(chan struct{})

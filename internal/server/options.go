@@ -137,8 +137,8 @@ type timing struct {
 	// beyond the 90 s after which kube-apiserver closes its side (apimachinery's SetTransportDefaults): if we never close
 	// first, we never cut a request. They differ in tests alone: client-go does not repeat a connection's first request.
 	first, idle time.Duration
-	// settle is how long the drain leaves a connection alone that has not carried a request yet.
-	settle time.Duration
+	// firstRequest is how long the drain leaves a connection alone that has not carried a request yet.
+	firstRequest time.Duration
 	// linger bounds the wait for the client's close after the last answer.
 	linger time.Duration
 	// quiet is how long no new connection may have come before the drain calls the Service free of this pod.
@@ -150,15 +150,15 @@ type timing struct {
 }
 
 var production = timing{
-	handshake: 10 * time.Second,
-	head:      5 * time.Second,
-	body:      time.Second,
-	write:     10 * time.Second,
-	first:     3 * time.Minute,
-	idle:      3 * time.Minute,
-	settle:    time.Second,
-	linger:    2 * time.Second,
-	quiet:     time.Second,
-	last:      2 * time.Second,
-	tick:      20 * time.Millisecond,
+	handshake:    10 * time.Second,
+	head:         5 * time.Second,
+	body:         time.Second,
+	write:        10 * time.Second,
+	first:        3 * time.Minute,
+	idle:         3 * time.Minute,
+	firstRequest: time.Second,
+	linger:       2 * time.Second,
+	quiet:        time.Second,
+	last:         2 * time.Second,
+	tick:         20 * time.Millisecond,
 }

@@ -170,7 +170,7 @@ func (s *Server) drain() {
 	end := begin.Add(s.options.DrainTimeout)
 	last := min(s.timing.last, (s.options.DrainTimeout-s.options.DrainDelay)/2)
 	quiet := s.until(end.Add(-last), func() bool {
-		s.conns.endIdle(s.timing.settle)
+		s.conns.endIdle(s.timing.firstRequest)
 		return s.conns.count() == 0 && time.Since(time.Unix(0, s.accepted.Load())) >= s.timing.quiet
 	})
 	_ = s.listener.Close()
@@ -178,7 +178,7 @@ func (s *Server) drain() {
 		s.conns.endReading()
 	}
 	left := s.until(end, func() bool {
-		s.conns.endIdle(s.timing.settle)
+		s.conns.endIdle(s.timing.firstRequest)
 		return s.conns.count() == 0
 	})
 	newest := max(0, time.Unix(0, s.accepted.Load()).Sub(begin))

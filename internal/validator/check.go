@@ -34,7 +34,7 @@ func check(set, old *appsv1.StatefulSet, s Settings) (f findings) {
 	if !changed && equality.Semantic.DeepEqual(old.Spec.Replicas, set.Spec.Replicas) && equality.Semantic.DeepEqual(old.Spec.Ordinals, set.Spec.Ordinals) {
 		return findings{}
 	}
-	set, old = slim(set), slim(old)
+	set, old = relevant(set), relevant(old)
 	rows := plan.Rows([]appsv1.StatefulSet{*set}, s.Options)
 	seen := map[plan.Problem]bool{}
 	add := func(p plan.Problem) {
@@ -74,8 +74,8 @@ const (
 	maxBytes    = 32 << 20
 )
 
-// slim returns the part of a StatefulSet that matters for its pods' nodes, with as many replicas as are looked at; nil for nil.
-func slim(set *appsv1.StatefulSet) *appsv1.StatefulSet {
+// relevant returns the part of a StatefulSet that matters for its pods' nodes, with as many replicas as are looked at; nil for nil.
+func relevant(set *appsv1.StatefulSet) *appsv1.StatefulSet {
 	if set == nil {
 		return nil
 	}
