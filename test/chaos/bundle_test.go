@@ -132,9 +132,9 @@ func putBack(ctx context.Context, a *attempt) error {
 // recurs is the line about a repair that comes again and again.
 const recurs = "repaired again and again"
 
-// toldOnce checks that one replica of the fleet said, once, that something else
+// reportedOnce checks that one replica of the fleet said, once, that something else
 // writes what is repaired, and that it named the test.
-func toldOnce(_ context.Context, a *attempt) error {
+func reportedOnce(_ context.Context, a *attempt) error {
 	lines := a.suite.logs.with(a.begin, recurs)
 	if len(lines) != 1 {
 		return fmt.Errorf("check the line %q: got it %d times from the fleet, want once: %v", recurs, len(lines), lines)

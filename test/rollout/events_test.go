@@ -145,10 +145,10 @@ func (s *suite) testEvents(t *testing.T) {
 			continue
 		}
 		t.Run(strings.Trim(e.name, "`"), func(t *testing.T) {
-			reports := []load.Report{s.play(ctx, t, e, s.ours)}
+			reports := []load.Report{s.runEvent(ctx, t, e, s.ours)}
 			defer func() { s.rows = append(s.rows, newRow(e, reports)) }() // also when the control does not recover
 			if s.control != nil {
-				reports = append(reports, s.play(ctx, t, e, s.control))
+				reports = append(reports, s.runEvent(ctx, t, e, s.control))
 			}
 			if e.abrupt {
 				return
@@ -177,9 +177,9 @@ const (
 	stalled = time.Second
 )
 
-// play lets an event happen to a fleet under load, and returns what the load saw.
+// runEvent lets an event happen to a fleet under load, and returns what the load saw.
 // A run in which the machine stalled and calls timed out for it is repeated.
-func (s *suite) play(ctx context.Context, t *testing.T, e event, f *fleet) load.Report {
+func (s *suite) runEvent(ctx context.Context, t *testing.T, e event, f *fleet) load.Report {
 	t.Helper()
 	for n := 1; ; n++ {
 		report, stall := s.attempt(ctx, t, f, e)
