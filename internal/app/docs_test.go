@@ -19,8 +19,9 @@ import (
 
 // foreignFlags are those of other programs that the documents name.
 var foreignFlags = []string{
-	"--audit-log-truncate-max-event-size", "--encryption-provider-config", "--field-selector", "--from-file", "--from-literal", "--max-request-bytes",
-	"--node-monitor-grace-period", "--overwrite", "--show-managed-fields", "--version",
+	"--all-pods", "--audit-log-truncate-max-event-size", "--encryption-provider-config", "--field-selector", "--from-file", "--from-literal",
+	"--max-request-bytes", "--node-monitor-grace-period", "--overwrite", "--platform", "--previous", "--replicas", "--show-managed-fields",
+	"--since", "--version",
 }
 
 func TestDocumentsNameRealFlags(t *testing.T) {
