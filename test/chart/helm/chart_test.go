@@ -138,6 +138,18 @@ func TestDefaultsRenderTheManifests(t *testing.T) {
 	if diff := gocmp.Diff(manifests(t, "*.yaml"), got.objects); diff != "" {
 		t.Errorf("the chart differs from manifests/*.yaml (-want +got):\n%s", diff)
 	}
+	// What the webhook writes is in no object, so that Helm never owns it.
+	for _, configuration := range []string{"Mutating", "Validating"} {
+		object := got.objects[configuration+"WebhookConfiguration /sts-"+strings.ToLower(configuration)+"-webhook"]
+		for _, entry := range object["webhooks"].([]any) {
+			if bundle, has := entry.(map[string]any)["clientConfig"].(map[string]any)["caBundle"]; has {
+				t.Errorf("%s has the caBundle %v, want none", configuration, bundle)
+			}
+		}
+	}
+	if data, has := got.objects["Secret custom-system/sts-webhook-certs"]["data"]; has {
+		t.Errorf("the Secret has the data %v, want none", data)
+	}
 	if len(got.hooks) != 0 {
 		t.Errorf("got the hooks %v, want none", got.hooks)
 	}
