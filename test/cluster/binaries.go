@@ -71,7 +71,7 @@ func (k *release) build(ctx context.Context, s *steps, dir string) error {
 	if err != nil {
 		return err
 	}
-	s.done("building Kubernetes %s once for %s: about 4 minutes on 2 free cores", k.version, dir)
+	s.done("building Kubernetes %s once for %s: about 5 minutes on 2 free cores", k.version, dir)
 	binary := filepath.Join(unfinished, "kubernetes")
 	if err := buildWithProgress(ctx, s, module, append(k.buildFlags(), "-o", binary)); err != nil {
 		return fmt.Errorf("build Kubernetes %s: %w", k.version, err)
