@@ -20,6 +20,7 @@ const (
 	Namespace      = "custom-system"
 	name           = "sts-webhook" // of Deployment, Service and service account, and the value of the label app
 	entryName      = "sts-webhook.custom-system.svc"
+	gatedEntryName = "gated." + entryName
 	setsEntryName  = "statefulsets." + entryName
 	alertsSecret   = "sts-webhook-dingtalk"
 	alertsURLKey   = "url"

@@ -89,7 +89,8 @@ func refusedPod(what, namespace string, err error) Result {
 		return warning("use a kubeconfig with the right to create pods, or another namespace with -n", "trust was not proven: it is forbidden to %s", what)
 	case errors.Is(err, context.DeadlineExceeded), apierrors.IsTimeout(err):
 		return problem("look at the apiserver, and at the webhooks that it calls: kubectl get mutatingwebhookconfigurations", "the apiserver did not answer in time to the request to %s", what)
-	case strings.Contains(text, fmt.Sprintf("webhook %q denied the request", entryName)):
+	case strings.Contains(text, fmt.Sprintf("webhook %q denied the request", entryName)),
+		strings.Contains(text, fmt.Sprintf("webhook %q denied the request", gatedEntryName)):
 		return problem("use the program of the same version as the webhook", "the webhook refuses a pod that is right: %s", text)
 	case strings.Contains(text, fmt.Sprintf("failed calling webhook %q", entryName)):
 		cause, todo := causeOf(text)
