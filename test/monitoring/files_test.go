@@ -226,10 +226,3 @@ func read(t *testing.T, file string) []byte {
 	kit.Must(t, err)
 	return text
 }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
