@@ -226,8 +226,9 @@ func TestUninstallationTakesTheGateAwayFirst(t *testing.T) {
 	got, err := render(t, "default", "gate.enabled=true")
 	must(t, err)
 	binding := "MutatingAdmissionPolicyBinding /sts-webhook-gate"
-	if got.objects[binding] == nil || len(got.hooks) != 1 || got.hooks[binding] == nil {
-		t.Fatalf("got the hooks %v, want one of %s", slices.Collect(maps.Keys(got.hooks)), binding)
+	const wait = "Pod custom-system/sts-webhook-uninstall"
+	if got.objects[binding] == nil || len(got.hooks) != 2 || got.hooks[binding] == nil || got.hooks[wait] == nil {
+		t.Fatalf("got the hooks %v, want %s and %s", slices.Collect(maps.Keys(got.hooks)), binding, wait)
 	}
 	policy := got.hooks[binding]["spec"].(map[string]any)["policyName"]
 	if key := fmt.Sprintf("MutatingAdmissionPolicy /%s", policy); got.objects[key] != nil {
