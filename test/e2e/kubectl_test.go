@@ -126,7 +126,7 @@ func dataClaim() corev1.PersistentVolumeClaim {
 }
 
 // checkVolumes starts replicas with --check-volumes where there are none, and binds the claim of db-1 to a volume on the node of the
-// even ordinals. It returns when the webhook has seen it. A later chapter takes the flag away, and the cluster's end the rights.
+// even ordinals. It returns when the webhook has seen it. Later chapters take the flag and the rights away.
 func (s *suite) checkVolumes(t *testing.T) {
 	t.Helper()
 	s.Kubectl(t, "apply", "-f", s.Path(volumesManifest))

@@ -14,6 +14,7 @@ import (
 // testRemoval removes the webhook while pods are created, those that opted in and others: by the command that README.md names, and
 // as that command does it over a slow connection, one file after the other. Each file then has its time to do harm.
 func (s *suite) testRemoval(t *testing.T) {
+	s.Kubectl(t, "delete", "--ignore-not-found", "-f", s.Path(volumesManifest)) // an earlier chapter applied it
 	namespace := s.namespace(t)
 	for name, remove := range map[string]func(*testing.T){
 		"at once": func(t *testing.T) { s.Kubectl(t, "delete", "-f", s.Path("manifests")) },
@@ -33,7 +34,6 @@ func (s *suite) testRemoval(t *testing.T) {
 			}
 		})
 	}
-	kit.Must(t, s.within(func(ctx context.Context) error { _, err := s.Install(ctx); return err }))
 }
 
 // removeSlowly deletes the files in kubectl's order, and gives the apiserver and the replicas a second after each.
