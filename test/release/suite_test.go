@@ -54,14 +54,20 @@ func (s *suite) commitCheckout(t *testing.T) {
 	kit.Must(t, os.Mkdir(s.source, 0o755))
 	for _, file := range strings.Split(s.run(t, root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
 		from, to := filepath.Join(root, file), filepath.Join(s.source, file)
-		info, err := os.Stat(from)
+		info, err := os.Lstat(from)
 		if file == "" || os.IsNotExist(err) { // deleted, but still in the index
 			continue
 		}
 		kit.Must(t, err)
+		kit.Must(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		if info.Mode()&os.ModeSymlink != 0 { // the chart has one
+			target, err := os.Readlink(from)
+			kit.Must(t, err)
+			kit.Must(t, os.Symlink(target, to))
+			continue
+		}
 		content, err := os.ReadFile(from)
 		kit.Must(t, err)
-		kit.Must(t, os.MkdirAll(filepath.Dir(to), 0o755))
 		kit.Must(t, os.WriteFile(to, content, info.Mode().Perm()))
 	}
 	s.run(t, s.source, "git", "init", "--quiet")
