@@ -17,7 +17,7 @@ type commit struct {
 	date     time.Time // stands for the current time in all that is written
 }
 
-// readCommit refuses a checkout that is not exactly a commit: nobody could make that release again.
+// readCommit returns the checked-out commit. Uncommitted changes are an error: nobody else could reproduce a release with them.
 func readCommit(ctx context.Context) (commit, error) {
 	changes, err := command(ctx, nil, "git", "status", "--porcelain")
 	if err != nil {

@@ -2,13 +2,9 @@ package alerts
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,7 +31,6 @@ const floodSet = "flood0000000"
 // of another StatefulSet, so each is an event of its own.
 type flood struct {
 	suite  *suite
-	roots  *x509.CertPool
 	review []byte // with floodSet in it
 }
 
@@ -52,10 +47,7 @@ func (u usage) String() string {
 
 func (s *suite) newFlood(t *testing.T) *flood {
 	t.Helper()
-	config, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
-	kit.Must(t, err)
-	f := &flood{suite: s, roots: x509.NewCertPool()}
-	f.roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)
+	f := &flood{suite: s}
 	object, err := json.Marshal(pod(floodSet, 0, misspelt))
 	kit.Must(t, err)
 	no := false
@@ -72,21 +64,11 @@ func (s *suite) newFlood(t *testing.T) *flood {
 	return f
 }
 
-// client calls one replica, whatever the address says.
-func (f *flood) client(pod corev1.Pod) *http.Client {
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
-		MaxIdleConnsPerHost: callers,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return f.suite.Cluster.Dialer("node-1")(ctx, network, net.JoinHostPort(pod.Status.PodIP, "8443"))
-		},
-		TLSClientConfig: &tls.Config{RootCAs: f.roots, ServerName: webhook.Deployment + "." + webhook.Namespace + ".svc", MinVersion: tls.VersionTLS13},
-	}}
-}
-
 // run makes n calls to one replica.
 func (f *flood) run(t *testing.T, pod corev1.Pod, n int) usage {
 	t.Helper()
-	client := f.client(pod)
+	client, err := f.suite.ReplicaClient(f.suite.Ctx, pod, callers)
+	kit.Must(t, err)
 	defer client.CloseIdleConnections()
 	cpu, _ := f.process(t, pod)
 	took := make([]latencies, callers)
@@ -117,7 +99,7 @@ func (f *flood) run(t *testing.T, pod corev1.Pod, n int) usage {
 func (f *flood) call(client *http.Client) error {
 	set := fmt.Sprintf("flood%07d", f.suite.reviews.Add(1))
 	body := bytes.ReplaceAll(f.review, []byte(floodSet), []byte(set))
-	response, err := client.Post("https://"+webhook.Deployment+"/mutate", "application/json", bytes.NewReader(body))
+	response, err := client.Post(webhook.ReplicaURL, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,8 @@ func (s *suite) deny(t *testing.T, n int) {
 	t.Helper()
 	f := s.newFlood(t)
 	for _, replica := range s.replicaPods(t) {
-		client := f.client(replica)
+		client, err := s.ReplicaClient(s.Ctx, replica, 1)
+		kit.Must(t, err)
 		for range n {
 			if err := f.call(client); err != nil {
 				t.Errorf("call %s: %v", replica.Name, err)

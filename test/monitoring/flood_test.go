@@ -3,12 +3,9 @@ package monitoring
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,17 +29,8 @@ const (
 // flood calls one replica directly, as the apiserver does, until stop is called or the limit is reached. Each call is a line of its log.
 func (s *suite) flood(t *testing.T, replica corev1.Pod, body []byte) (stop func()) {
 	t.Helper()
-	config, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
+	client, err := s.ReplicaClient(s.Ctx, replica, floodCallers)
 	kit.Must(t, err)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(config.Webhooks[0].ClientConfig.CABundle)
-	client := &http.Client{Transport: &http.Transport{
-		MaxIdleConnsPerHost: floodCallers,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return s.Cluster.Dialer("node-1")(ctx, network, net.JoinHostPort(replica.Status.PodIP, "8443"))
-		},
-		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: webhook.Deployment + "." + webhook.Namespace + ".svc"},
-	}}
 	ctx, cancel := context.WithCancel(s.Ctx)
 	calls, ctx := errgroup.WithContext(ctx)
 	for range floodCallers {
@@ -63,7 +51,7 @@ func (s *suite) flood(t *testing.T, replica corev1.Pod, body []byte) (stop func(
 }
 
 func call(ctx context.Context, client *http.Client, body []byte) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+webhook.Deployment+"/mutate", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, webhook.ReplicaURL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
