@@ -153,7 +153,9 @@ func flagsOf(args []string) (check.Flags, error) {
 		flags := groups.all("serve")
 		flags.SetOutput(io.Discard)
 		err := flags.Parse(args)
-		return check.Flags{Policy: s.policy, Events: s.events, CheckNodes: s.checks.nodes, CheckVolume: s.checks.volumes}, err
+		return check.Flags{
+			Policy: s.policy, Events: s.events, CheckNodes: s.checks.nodes, CheckVolume: s.checks.volumes, AlertURLFile: s.alerts.URLFile,
+		}, err
 	}
 	f, err := read(args)
 	if err != nil {

@@ -145,15 +145,16 @@ func TestCheckReadsTheFlagsOfTheContainer(t *testing.T) {
 	t.Setenv("POD_NAMESPACE", "")
 	year := 365 * 24 * time.Hour
 	defaults := check.Flags{Policy: rotator.Policy{CADuration: 10 * year, CertDuration: year, CAOverlap: 24 * time.Hour, RotationCheck: 20 * time.Second}, Events: true, CheckNodes: true}
+	defaults.AlertURLFile = "/etc/sts-webhook/dingtalk/url"
 	changed := defaults
-	changed.Policy.CADuration, changed.Events, changed.CheckVolume = 720*time.Hour, false, true
+	changed.Policy.CADuration, changed.Events, changed.CheckVolume, changed.AlertURLFile = 720*time.Hour, false, true, "/robot"
 	for _, c := range []struct {
 		args []string
 		want check.Flags
 		fail bool
 	}{
 		{nil, defaults, false},
-		{[]string{"--ca-duration=720h", "--events=false", "--check-volumes"}, changed, false},
+		{[]string{"--ca-duration=720h", "--events=false", "--check-volumes", "--dingtalk-url-file=/robot"}, changed, false},
 		{[]string{"--events=false", "--of-a-later-version"}, defaults, true},
 	} {
 		if got, err := flagsOf(c.args); got != c.want || (err != nil) != c.fail {

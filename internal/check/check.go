@@ -22,8 +22,6 @@ const (
 	entryName      = "sts-webhook.custom-system.svc"
 	gatedEntryName = "gated." + entryName
 	setsEntryName  = "statefulsets." + entryName
-	alertsSecret   = "sts-webhook-dingtalk"
-	alertsURLKey   = "url"
 	applyManifests = "kubectl apply -f manifests/"
 	describePods   = "kubectl -n custom-system describe pods"
 )

@@ -33,9 +33,9 @@ func options() Options {
 		Program: "v1.2.3", Namespace: "default", Now: func() time.Time { return now },
 		ParseFlags: func(args []string) (Flags, error) {
 			if slices.Contains(args, "--unknown") {
-				return Flags{Policy: policy}, errors.New("unknown flag: --unknown")
+				return Flags{Policy: policy, AlertURLFile: alertURLFile}, errors.New("unknown flag: --unknown")
 			}
-			return Flags{Policy: policy, Events: slices.Equal(args, []string{"--events"}), CheckNodes: true}, nil
+			return Flags{Policy: policy, Events: slices.Equal(args, []string{"--events"}), CheckNodes: true, AlertURLFile: alertURLFile}, nil
 		},
 	}
 }
@@ -79,10 +79,17 @@ func objects(t *testing.T) []client.Object {
 	t.Helper()
 	s := healthy(t)
 	s.Deployment.Value.ObjectMeta = metav1.ObjectMeta{Namespace: Namespace, Name: name}
-	s.Deployment.Value.Spec.Template.Spec.Containers = []corev1.Container{{Name: name, Args: []string{"serve", "--events"}}}
+	s.Deployment.Value.Spec.Template.Spec = corev1.PodSpec{
+		Containers: []corev1.Container{{
+			Name: name, Args: []string{"serve", "--events"}, VolumeMounts: []corev1.VolumeMount{{Name: "dingtalk", MountPath: "/etc/sts-webhook/dingtalk"}},
+		}},
+		Volumes: []corev1.Volume{{
+			Name: "dingtalk", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: manifestsAlertURL.Secret}},
+		}},
+	}
 	s.Secret.Value.Data["ca.key"], s.Secret.Value.Data["tls.key"] = []byte("PRIVATE"), []byte("PRIVATE")
 	s.Mutating.Value.Name, s.Validating.Value.Name = rotator.ConfigurationName, rotator.ValidatingConfigurationName
-	alerts := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: alertsSecret}, Data: map[string][]byte{"url": []byte("PRIVATE")}}
+	alerts := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: manifestsAlertURL.Secret}, Data: map[string][]byte{"url": []byte("PRIVATE")}}
 	all := []client.Object{s.Deployment.Value, s.Secret.Value, s.Mutating.Value, s.Validating.Value, alerts}
 	for i := range s.Pods.Value {
 		all = append(all, &s.Pods.Value[i])
@@ -101,7 +108,7 @@ func TestSnapshotOfAHealthyInstallation(t *testing.T) {
 	if s.Versions.Err != nil || !slices.Equal(s.Versions.Value, []string{"v1.2.3"}) {
 		t.Errorf("versions: got %q, %v, want v1.2.3 once", s.Versions.Value, s.Versions.Err)
 	}
-	if want := (Flags{Policy: policy, Events: true, CheckNodes: true}); s.Flags.Value != want {
+	if want := (Flags{Policy: policy, Events: true, CheckNodes: true, AlertURLFile: alertURLFile}); s.Flags.Value != want {
 		t.Errorf("flags: got %+v, want those of the Deployment, %+v", s.Flags.Value, want)
 	}
 	if text := fmt.Sprintf("%+v", *s) + fmt.Sprint(s.Secret.Value.Data); strings.Contains(text, "PRIVATE") || len(s.Secret.Value.Data) != 2 {

@@ -29,7 +29,10 @@ var (
 	policy = rotator.Policy{CADuration: 3650 * day, CertDuration: 365 * day, CAOverlap: day, RotationCheck: 20 * time.Second}
 )
 
-const day = 24 * time.Hour
+const (
+	day          = 24 * time.Hour
+	alertURLFile = "/etc/sts-webhook/dingtalk/url"
+)
 
 // authority is a CA that signs for the Service.
 type authority struct {
@@ -111,7 +114,7 @@ func healthy(t *testing.T) *Snapshot {
 	pod.Spec.NodeSelector = map[string]string{probeSet: probeValue}
 	s := &Snapshot{Now: now, Program: "v1.2.3", Namespace: "default"}
 	s.Deployment.Value = &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: new(int32(2))}}
-	s.Flags.Value = Flags{Policy: policy, Events: true, CheckNodes: true}
+	s.Flags.Value = Flags{Policy: policy, Events: true, CheckNodes: true, AlertURLFile: alertURLFile}
 	s.Pods.Value = []corev1.Pod{
 		replica("a", "node-1", "registry:5000/sts-webhook:1.2.3", corev1.ConditionTrue), replica("b", "node-2", "registry:5000/sts-webhook:1.2.3", corev1.ConditionTrue),
 	}
@@ -135,7 +138,7 @@ func healthy(t *testing.T) *Snapshot {
 		}
 	}
 	s.Gate.Value = map[Object]bool{}
-	s.AlertURL.Value = true
+	s.AlertKey, s.AlertURL.Value = manifestsAlertURL, true
 	return s
 }
 

@@ -43,7 +43,10 @@ func (c *Cluster) Snapshot(ctx context.Context, o Options) *Snapshot {
 	}
 	s := &Snapshot{Now: o.Now(), Program: o.Program, Namespace: o.Namespace}
 	var wg sync.WaitGroup
-	start(ctx, &wg, c.timeouts.call, &s.Deployment, get(c, Namespace, name, &appsv1.Deployment{}))
+	wg.Go(func() {
+		c.readDeployment(ctx, s, o)
+		s.AlertURL.Value, s.AlertURL.Err = call(ctx, c.timeouts.call, c.hasValue(s.AlertKey))
+	})
 	wg.Go(func() {
 		s.Pods.Value, s.Pods.Err = call(ctx, c.timeouts.call, c.replicas)
 		s.Versions.Value, s.Versions.Err = call(ctx, c.timeouts.call, func(ctx context.Context) ([]string, error) { return c.versions(ctx, s.Pods.Value) })
@@ -59,13 +62,21 @@ func (c *Cluster) Snapshot(ctx context.Context, o Options) *Snapshot {
 	start(ctx, &wg, c.timeouts.call, &s.Denied, c.deniedToWebhook)
 	start(ctx, &wg, c.timeouts.call, &s.Gate, c.gateFound)
 	start(ctx, &wg, c.timeouts.call, &s.Waiting, c.waiting)
-	start(ctx, &wg, c.timeouts.call, &s.AlertURL, c.alertURL)
 	wg.Wait()
+	return s
+}
+
+// readDeployment reads the Deployment, and what it says about the flags and the alerts.
+func (c *Cluster) readDeployment(ctx context.Context, s *Snapshot, o Options) {
+	s.Deployment.Value, s.Deployment.Err = call(ctx, c.timeouts.call, get(c, Namespace, name, &appsv1.Deployment{}))
+	if s.Deployment.Err != nil {
+		s.Deployment.Value = nil
+	}
 	s.Flags.Value, s.Flags.Err = o.ParseFlags(argsOf(s.Deployment.Value))
 	if s.Deployment.Err != nil {
 		s.Flags.Err = s.Deployment.Err
 	}
-	return s
+	s.AlertKey = alertKey(s.Deployment.Value, s.Flags.Value.AlertURLFile)
 }
 
 // PreSnapshot reads what matters before an installation. It never fails: what could not be read is in the answers.
@@ -82,15 +93,24 @@ func (c *Cluster) PreSnapshot(ctx context.Context) *PreSnapshot {
 
 // argsOf are the arguments of the Deployment's container, without the command serve.
 func argsOf(d *appsv1.Deployment) []string {
+	container := webhookContainer(d)
+	if container == nil {
+		return nil
+	}
+	if len(container.Args) > 0 && container.Args[0] == "serve" {
+		return container.Args[1:]
+	}
+	return container.Args
+}
+
+// webhookContainer is nil if there is none.
+func webhookContainer(d *appsv1.Deployment) *corev1.Container {
 	if d == nil {
 		return nil
 	}
-	for _, container := range d.Spec.Template.Spec.Containers {
+	for i, container := range d.Spec.Template.Spec.Containers {
 		if container.Name == name {
-			if len(container.Args) > 0 && container.Args[0] == "serve" {
-				return container.Args[1:]
-			}
-			return container.Args
+			return &d.Spec.Template.Spec.Containers[i]
 		}
 	}
 	return nil
@@ -147,13 +167,6 @@ func (c *Cluster) certificates(ctx context.Context) (*corev1.Secret, error) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: rotator.SecretName, Annotations: secret.Annotations},
 		Data:       map[string][]byte{"ca.crt": secret.Data["ca.crt"], "tls.crt": secret.Data["tls.crt"]},
 	}, nil
-}
-
-// alertURL forgets the address at once.
-func (c *Cluster) alertURL(ctx context.Context) (bool, error) {
-	var secret corev1.Secret
-	err := c.client.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: alertsSecret}, &secret)
-	return len(secret.Data[alertsURLKey]) > 0, err
 }
 
 // waiting counts the pods behind the scheduling gate.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 const gateTodo = "kubectl apply -f manifests/optional/gate/, or kubectl delete -f the same"
@@ -97,17 +95,4 @@ func gate(s *Snapshot) Result {
 			"%s; %s waiting behind it", state, count(waiting, "pod", "pods"))
 	}
 	return ok("%s; no pod is waiting behind it", state)
-}
-
-// alerts says whether there is an address to send them to.
-func alerts(s *Snapshot) Result {
-	switch {
-	case apierrors.IsNotFound(s.AlertURL.Err):
-		return ok("off: Secret %s/%s does not exist", Namespace, alertsSecret)
-	case s.AlertURL.Err != nil:
-		return unread("get Secret "+Namespace+"/"+alertsSecret, s.AlertURL.Err)
-	case !s.AlertURL.Value:
-		return warning("create it as README.md says, section Alerts to DingTalk", "off: Secret %s/%s has no key %s", Namespace, alertsSecret, alertsURLKey)
-	}
-	return ok("on: Secret %s/%s has the key %s; sts-webhook alert-test sends a message", Namespace, alertsSecret, alertsURLKey)
 }

@@ -21,6 +21,8 @@ type Answer[T any] struct {
 type Flags struct {
 	Policy                          rotator.Policy
 	Events, CheckNodes, CheckVolume bool
+	// AlertURLFile is the file with the robot's address.
+	AlertURLFile string
 }
 
 // Snapshot is what Make looks at.
@@ -56,7 +58,9 @@ type Snapshot struct {
 	Gate Answer[map[Object]bool]
 	// Waiting is the number of pods behind the scheduling gate.
 	Waiting Answer[int]
-	// AlertURL reports whether the Secret of the alerts exists and has an address.
+	// AlertKey is what the Deployment mounts as the file with the robot's address; the zero value is nothing of a Secret.
+	AlertKey SecretKey
+	// AlertURL reports whether AlertKey has a value.
 	AlertURL Answer[bool]
 }
 

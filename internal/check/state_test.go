@@ -167,14 +167,3 @@ func TestGateLine(t *testing.T) {
 		"the pods are forbidden":    {func(s *Snapshot) { s.Waiting.Err = forbidden("list", "pods") }, "gate", Warning, "not checked: it is forbidden to list pods of all namespaces", otherKubeconfig},
 	})
 }
-
-func TestAlertsLine(t *testing.T) {
-	expectLines(t, map[string]line{
-		"no Secret": {func(s *Snapshot) { s.AlertURL.Err = notFound("secrets", "sts-webhook-dingtalk") }, "alerts", OK,
-			"off: Secret custom-system/sts-webhook-dingtalk does not exist", ""},
-		"no key": {func(s *Snapshot) { s.AlertURL.Value = false }, "alerts", Warning, "off: Secret custom-system/sts-webhook-dingtalk has no key url",
-			"create it as README.md says, section Alerts to DingTalk"},
-		"forbidden": {func(s *Snapshot) { s.AlertURL.Err = forbidden("get", "secrets") }, "alerts", Warning,
-			"not checked: it is forbidden to get Secret custom-system/sts-webhook-dingtalk", otherKubeconfig},
-	})
-}
