@@ -39,6 +39,35 @@ func TestInstallIsTheManifestsWithAnImage(t *testing.T) {
 	}
 }
 
+// Each directory of manifests/optional/ is one file with the same objects in the same order.
+func TestOptionalManifestsAreInTheRelease(t *testing.T) {
+	t.Chdir("..")
+	r := &release{version: "v1.2.3", dir: t.TempDir(), log: io.Discard}
+	if err := r.writeOptional(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := os.ReadDir("manifests/optional")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		files, err := filepath.Glob("manifests/optional/" + dir.Name() + "/*")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: got %v, %v, want files", dir.Name(), files, err)
+		}
+		var want []any
+		for _, file := range files {
+			want = append(want, objects(t, file)...)
+		}
+		if difference := cmp.Diff(want, objects(t, r.path("optional-"+dir.Name()+".yaml"))); difference != "" {
+			t.Errorf("-manifests +optional-%s.yaml:\n%s", dir.Name(), difference)
+		}
+	}
+	if got, err := os.ReadDir(r.dir); err != nil || len(got) != len(dirs) {
+		t.Errorf("got %v, %v, want a file for each of %v", got, err, dirs)
+	}
+}
+
 func objects(t *testing.T, file string) []any {
 	t.Helper()
 	text, err := os.ReadFile(file)

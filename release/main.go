@@ -1,6 +1,7 @@
 // Command release writes what users of a version download into dist/:
 //
 //	install.yaml                  manifests/*.yaml as one file, with the image of this version
+//	optional-NAME.yaml            manifests/optional/NAME/*.yaml as one file, for each NAME
 //	sts-webhook-OS-ARCH           the program
 //	sts-webhook-OS-ARCH.cdx.json  the modules in it, a CycloneDX SBOM
 //	sts-webhook-X.Y.Z.tgz         the Helm chart
@@ -77,7 +78,7 @@ func (r *release) write(ctx context.Context) error {
 		return fmt.Errorf("create directory: %w", err)
 	}
 	defer os.RemoveAll(r.dir)
-	for _, step := range []func(context.Context) error{r.writeInstall, r.buildPrograms, r.packageChart, r.writeChecksums} {
+	for _, step := range []func(context.Context) error{r.writeInstall, r.writeOptional, r.buildPrograms, r.packageChart, r.writeChecksums} {
 		if err := step(ctx); err != nil {
 			return err
 		}

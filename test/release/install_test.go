@@ -31,7 +31,30 @@ func (s *suite) testInstall(t *testing.T) {
 		t.Errorf("check --wait: got %v, want no error and %q", err, want)
 	}
 	s.placePair(t)
+	s.applyOptional(t, dist)
 	s.Kubectl(t, "delete", "-f", filepath.Join(dist, "install.yaml"))
+}
+
+// applyOptional applies what is optional in a release, and deletes it again. Objects of the Prometheus operator cannot be: the
+// cluster has no such kinds, which is the only reason that may be given.
+func (s *suite) applyOptional(t *testing.T, dist string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dist, "optional-*.yaml"))
+	kit.Must(t, err)
+	applied := 0
+	for _, file := range files {
+		out, err := s.Cluster.Kubectl(s.Ctx, "apply", "-f", file)
+		switch {
+		case err == nil:
+			applied++
+			s.Kubectl(t, "delete", "-f", file)
+		case !strings.Contains(err.Error()+out, "monitoring.coreos.com/v1"):
+			t.Errorf("kubectl apply -f %s: %v: %s", filepath.Base(file), err, out)
+		}
+	}
+	if want := []string{"check-volumes", "flow-schema", "gate", "network-policy"}; applied != len(want) || len(files) != len(want)+2 {
+		t.Errorf("got %d files, of which %d could be applied; want %v and two of the Prometheus operator", len(files), applied, want)
+	}
 }
 
 // placePair runs a StatefulSet of two, and waits until each pod runs on its node.
