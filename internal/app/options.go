@@ -90,8 +90,8 @@ func (o *serveOptions) addFlags(g *flagGroups) {
 	f.DurationVar(&o.drainDelay, "drain-delay", server.DefaultDrainDelay, "after SIGTERM, how long to go on serving until every node knows that this pod is gone")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "bound of the whole shutdown of the listener; below terminationGracePeriodSeconds")
 	f.IntVar(&o.connections, "max-connections", server.DefaultMaxConnections, "connections served at once; for one more, the one that has waited longest for its client is closed")
-	f.IntVar(&o.maxInFlight, "max-in-flight", server.DefaultMaxInFlight, "admission requests handled at once; more are told to retry")
-	f.IntVar(&o.bodyBudget, "body-budget", server.DefaultBodyBudget, "bytes of request bodies held at once; more are told to retry")
+	f.IntVar(&o.maxInFlight, "max-in-flight", server.DefaultMaxInFlight, "admission requests handled at once; more are answered 503 with Retry-After")
+	f.IntVar(&o.bodyBudget, "body-budget", server.DefaultBodyBudget, "bytes of request bodies held at once; more are answered 503 with Retry-After")
 
 	o.checks.addFlags(g.group("Checks of StatefulSets"))
 	o.alerts.addFlags(g)
@@ -175,7 +175,7 @@ func (o *alertOptions) addFlags(g *flagGroups) {
 	f.StringSliceVar(&o.on, "alert-on", kindNames(alert.DefaultAlertOn), "events to report, comma separated, of "+strings.Join(kindNames(alert.Kinds), ", "))
 	f.IntVar(&o.AlertRate, "alert-rate", 4, "messages that one replica sends to a robot in a minute, retries included; DingTalk silences a robot after 20 from all senders, so five pods may run at once")
 	f.DurationVar(&o.Window, "alert-window", 5*time.Second, "how long events are gathered before a message is sent")
-	f.DurationVar(&o.RepeatAfter, "alert-repeat-after", 10*time.Minute, "how long the same event is only counted, not told again")
+	f.DurationVar(&o.RepeatAfter, "alert-repeat-after", 10*time.Minute, "how long the same event is only counted, not reported again")
 }
 
 func (o *alertOptions) validate() error {

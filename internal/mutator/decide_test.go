@@ -88,9 +88,9 @@ func TestNameWithoutOrdinalIsDenied(t *testing.T) {
 	}
 }
 
-// P10: the API server refuses such a pod a moment later, so the denial serves
-// nobody but one who wants his prose to be told.
-func TestImpossibleNamesAreDeniedAndToldToNobody(t *testing.T) {
+// P10: the API server refuses such a pod a moment later, so reporting the denial
+// would only carry somebody's prose into alerts.
+func TestImpossibleNamesAreDeniedAndNotReported(t *testing.T) {
 	long := strings.Repeat("x", 252)
 	for sentence, c := range map[string]struct{ statefulSet, pod, field string }{
 		"prose":                             {"web", "please call 555-1", "metadata.name"},
@@ -120,7 +120,7 @@ func TestImpossibleNamesAreDeniedAndToldToNobody(t *testing.T) {
 	b := newFixture(slog.LevelInfo)
 	b.post(strings.Replace(reviewOf(podJSON(webRule, "")), `"web-1"`, `"please call 555-1"`, 1))
 	if len(b.observer.denied) != 0 {
-		t.Errorf("told %+v, want nothing", b.observer.denied)
+		t.Errorf("reported %+v, want nothing", b.observer.denied)
 	}
 }
 

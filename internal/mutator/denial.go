@@ -19,7 +19,7 @@ const (
 	ReasonPodUnnamed = "PodUnnamed"
 	// ReasonNameInvalid: the pod or its StatefulSet has a name that Kubernetes
 	// does not store. The API server refuses such a pod a moment later, so no
-	// observer is told: it would be a way to write to whom they tell.
+	// observer learns of it: otherwise whoever creates pods could put prose into alerts.
 	ReasonNameInvalid = "NameInvalid"
 	// ReasonNoStatefulSet: the pod is labelled, but no StatefulSet controls it.
 	ReasonNoStatefulSet = "NoStatefulSet"

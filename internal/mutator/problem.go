@@ -14,7 +14,7 @@ type Problem struct {
 	// Value is what the field holds, or the name that is wrong.
 	Value string
 	// Form is the form of rule that was meant, as placement.Rule.Form names it; empty
-	// if none can be told.
+	// if it cannot be recognized.
 	Form string
 	// Detail is an English clause for what Code does not say.
 	Detail string

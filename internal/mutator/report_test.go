@@ -134,7 +134,7 @@ func TestTheRestIsLoggedOnlyWhenVerbose(t *testing.T) {
 				t.Errorf("got the verbose log %v, want %q", lines, c.message)
 			}
 			if diff := cmp.Diff(recorder{}, verbose.observer, cmp.AllowUnexported(recorder{})); diff != "" {
-				t.Errorf("the observer was told (-want +got):\n%s", diff)
+				t.Errorf("what was reported (-want +got):\n%s", diff)
 			}
 		})
 	}

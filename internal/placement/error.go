@@ -20,7 +20,7 @@ type Error struct {
 	// field, quotes its value, and says what to do if that is not plain.
 	Problem string
 	// Form is the form that was meant, as Rule.Form names it; "even/odd" or empty if
-	// none can be told.
+	// it cannot be recognized.
 	Form string
 	// Example is a rule of that form, with placeholders, for a message to tell the
 	// user to write.

@@ -90,7 +90,7 @@ func TestWrongRuleIsRefusedByFieldValueAndFix(t *testing.T) {
 		"an array holds an array":        {`[[{"key":"k","values":["a"]}]]`, `[0]`, `is not a JSON object`, byParity},
 		"a rule in an array is formless": {`[{"key":"k"}]`, `[0].key`, `has no values: give "even" and "odd", or "values", or "ordinals", or "value"`, byParity},
 		"a key occurs in two rules":      {`[{"key":"k","values":["a"]},{"key":"j","values":["a"]},{"key":"k","value":"$(ordinal)"}]`, `[2].key`, `holds "k", as "[0].key" does; write one rule for each node label`, byTemplate},
-		"the first of two is told":       {`[{"key":"-","values":["a"]},{"key":"k","values":"a"}]`, `[0].key`, `holds "-": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`, byValues},
+		"the first of two is reported":   {`[{"key":"-","values":["a"]},{"key":"k","values":"a"}]`, `[0].key`, `holds "-": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`, byValues},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			_, err := Parse([]byte(c.text))

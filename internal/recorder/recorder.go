@@ -61,7 +61,7 @@ type StatefulSet struct {
 type Options struct {
 	// Sink writes Events; Sink makes one.
 	Sink record.EventSink
-	// Log is told when Events cannot be written, and when they can be again.
+	// Log receives a line when Events cannot be written, and one when they can be again.
 	Log logr.Logger
 	// Registerer may be nil.
 	Registerer prometheus.Registerer

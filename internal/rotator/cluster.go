@@ -188,8 +188,8 @@ func (c *cluster) updateBundles(ctx context.Context, config *unstructured.Unstru
 // whole seconds) plus an ordinary round trip.
 const dateResolution = 2 * time.Second
 
-// serverClock tells the apiserver's time: every certificate is judged by it, so it
-// is also the time to make them by.
+// serverClock is the apiserver's time: the apiserver checks every certificate by it,
+// so certificates are made by it, too.
 type serverClock struct {
 	local func() time.Time
 	skew  atomic.Int64 // local minus apiserver, in nanoseconds; 0 until known
@@ -202,7 +202,7 @@ func (c *serverClock) Skew() time.Duration { return time.Duration(c.skew.Load())
 // Now is the apiserver's time.
 func (c *serverClock) Now() time.Time { return c.local().Add(-c.Skew()) }
 
-// maxSkew is how wrong a node's clock may be before somebody is told.
+// maxSkew is how wrong a node's clock may be before it is reported.
 const maxSkew = 5 * time.Minute
 
 // problem is an error while the local clock is wrong.

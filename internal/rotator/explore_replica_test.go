@@ -154,7 +154,7 @@ func (m *model) writeSecret(s *modelState, r *member, k kind, seen observed) {
 		}
 	}
 	remembered := slices.ContainsFunc(s.replicas[:], func(r member) bool { return r.memory != 0 && !r.offline && !r.excused && !r.silent })
-	if (k == create || k == distrust && r.excused) && !remembered { // every key is lost: whoever trusts another CA has to be told first
+	if (k == create || k == distrust && r.excused) && !remembered { // every key is lost: whoever trusts another CA has to receive the new one first
 		s.bundleDamaged, s.viewDamaged = true, true
 	}
 }

@@ -96,7 +96,7 @@ func TestADamagedLeafIsNoDamageOfTheCA(t *testing.T) {
 				t.Fatalf("parse: %v", err)
 			}
 			if got.serving != nil || got.hasLeaf() || got.digest == k.rotated.digest {
-				t.Error("the damaged leaf was accepted, or is not told from a good one")
+				t.Error("the damaged leaf was accepted, or is not distinguished from a good one")
 			}
 			if err := got.parseServing(testDNS); err == nil || !strings.Contains(err.Error(), certKey) {
 				t.Errorf("error %v, want one that names %s", err, certKey)

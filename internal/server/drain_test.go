@@ -156,7 +156,7 @@ func ourReplica(t *testing.T, ca *authority) replica {
 }
 
 // rollout replaces both replicas several times under load, calls lose for each request lost, and returns the requests
-// answered and lost. A replica is told to end before the Service knows, as in Kubernetes: that takes 20 ms here, a fifth of
+// answered and lost. A replica gets its SIGTERM before the Service knows, as in Kubernetes: that takes 20 ms here, a fifth of
 // the drain delay.
 func rollout(t *testing.T, ca *authority, times int, fresh func(*testing.T, *authority) replica, lose func(error)) (answered, lost int64) {
 	endpoints := &service{}

@@ -12,7 +12,7 @@ var ordinalRange = regexp.MustCompile(`^(?:(even|odd|偶数|奇数) )?(\d+)(?:�
 
 // Placed reads the placed pods from a message's text: "namespace/pod" to
 // "key=value", one entry per ordinal. It knows the text's format only, not the
-// code that writes it. A pod told twice in one message is an error.
+// code that writes it. A pod twice in one message is an error.
 func Placed(text string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, line := range strings.Split(text, "\n") {
