@@ -1,19 +1,14 @@
 package alerts
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
-	"sts-mutating-webhook/internal/rotator"
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -23,10 +18,10 @@ const setSize = 200
 // testOff is the state before the Secret exists.
 func (s *suite) testOff(t *testing.T) {
 	s.off = append(s.off, s.create(t))
-	s.deny(t, 1)
+	s.deny(t)
 	for _, pod := range s.replicaPods(t) {
 		s.Eventually(t, waitTimeout, func() error {
-			if !strings.Contains(s.logs(s.Ctx, t, pod.Namespace, pod.Name), `"alerts are off"`) {
+			if !strings.Contains(s.Kubectl(t, "logs", "-n", pod.Namespace, pod.Name), `"alerts are off"`) {
 				return fmt.Errorf("%s does not log that alerts are off", pod.Name)
 			}
 			return nil
@@ -55,19 +50,20 @@ func (s *suite) testTurnOn(t *testing.T) {
 
 // awaitAlerts puts the robot's credentials into the Secret and waits until it has
 // heard of so many replicas.
-func (s *suite) awaitAlerts(t *testing.T, r robot, verb string, wanted int) {
+func (s *suite) awaitAlerts(t *testing.T, r *kit.Robot, verb string, wanted int) {
 	t.Helper()
 	pods := s.replicaPods(t)
 	begin := time.Now()
-	s.putSecret(t, r.url(), r.secret)
 	if testing.Short() {
-		s.nudge(t)
+		s.putSecretNow(t, alertSecret, dataOf(r))
+	} else {
+		s.putSecret(t, alertSecret, dataOf(r))
 	}
 	heard := map[string]bool{}
 	var first time.Duration
 	s.Eventually(t, 4*time.Minute, func() error {
-		s.deny(t, 1)
-		texts := r.texts(s.Ctx, t)
+		s.deny(t)
+		texts := r.Texts()
 		for _, pod := range pods {
 			if strings.Contains(texts, "replica "+pod.Name[strings.LastIndex(pod.Name, "-")+1:]) {
 				heard[pod.Name] = true
@@ -78,12 +74,12 @@ func (s *suite) awaitAlerts(t *testing.T, r robot, verb string, wanted int) {
 		}
 		if len(heard) < wanted {
 			time.Sleep(800 * time.Millisecond)
-			return fmt.Errorf("robot %s heard of %d replicas, want %d", r.name, len(heard), wanted)
+			return fmt.Errorf("the robot heard of %d replicas, want %d", len(heard), wanted)
 		}
 		return nil
 	})
-	t.Logf("Secret %s: first alert at robot %s after %.1f s, from %d replicas after %.1f s (kubelets nudged: %t)",
-		verb, r.name, first.Seconds(), len(heard), time.Since(begin).Seconds(), testing.Short())
+	t.Logf("Secret %s: first alert after %.1f s, from %d replicas after %.1f s (kubelets nudged: %t)",
+		verb, first.Seconds(), len(heard), time.Since(begin).Seconds(), testing.Short())
 }
 
 // awaitEmpty returns when nothing waits to be reported.
@@ -102,22 +98,29 @@ func (s *suite) awaitEmpty(t *testing.T) {
 // reporting as fast as they may.
 func (s *suite) testDigests(t *testing.T) {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(s.Ctx, waitTimeout)
-	defer cancel()
 	defer s.checkLimit(t, begin) // it explains why digests do not come, too
-	s.createSet(t, statefulSet("web", setSize, kit.ByParity))
+	s.createSet(t, "web", setSize, kit.ByParity)
+	s.Eventually(t, waitTimeout, func() error {
+		pods, err := s.Client.CoreV1().Pods(s.namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: kit.SetLabel + "=web"})
+		if err == nil && len(pods.Items) != setSize {
+			err = fmt.Errorf("%d pods of web, want %d", len(pods.Items), setSize)
+		}
+		return err
+	})
 	t.Logf("%d pods of StatefulSet web were created in %.1f s", setSize, time.Since(begin).Seconds())
-	kit.Must(t, s.StopChecks(ctx)) // the next one would be refused when it is applied
-	_, err := s.Client.AppsV1().StatefulSets(s.namespace).Create(ctx, statefulSet("broken", 1, misspelt), metav1.CreateOptions{})
-	kit.Must(t, err)
-	requests, err := client.New(s.Cluster.RESTConfig(), client.Options{})
-	kit.Must(t, err)
-	kit.Must(t, rotator.Request(ctx, requests, webhook.Namespace, false, kit.Log(t)))
-	s.awaitRotation(t)
-	_, err = s.Client.CoreV1().Secrets(webhook.Namespace).Patch(ctx, webhook.Secret, types.MergePatchType, []byte(`{"data":null}`), metav1.PatchOptions{})
-	kit.Must(t, err)
-	if rest := 35*time.Second - time.Since(begin); rest > 0 {
-		s.keepDenying(t, rest)
+	kit.Must(t, s.StopChecks(s.Ctx)) // the next one would be refused when it is applied
+	s.createSet(t, "broken", 1, misspelt)
+	s.Kubectl(t, "exec", "-n", webhook.Namespace, "deploy/"+webhook.Deployment, "--", "/sts-webhook", "rotate")
+	s.Eventually(t, waitTimeout, func() error {
+		secret, err := s.Client.CoreV1().Secrets(webhook.Namespace).Get(s.Ctx, webhook.Secret, metav1.GetOptions{})
+		if err == nil && strings.Count(string(secret.Data["ca.crt"]), "BEGIN CERTIFICATE") != 1 {
+			err = fmt.Errorf("the old CA is still in %s", webhook.Secret)
+		}
+		return err
+	})
+	s.Kubectl(t, "patch", "secret", webhook.Secret, "-n", webhook.Namespace, "--type=merge", "-p", `{"data":null}`)
+	for ; time.Since(begin) < 35*time.Second; s.Pause(3 * time.Second) {
+		s.deny(t) // news for all replicas
 	}
 	s.awaitEmpty(t)
 	s.checkPlaced(t)
@@ -134,7 +137,7 @@ func (s *suite) testDigests(t *testing.T) {
 // checkLimit looks at the calls as the robot counted them.
 func (s *suite) checkLimit(t *testing.T, begin time.Time) {
 	t.Helper()
-	stats := s.fleet.stats(s.Ctx, t)
+	stats := s.fleet.Stats()
 	t.Logf("the robot after %.0f s: %d calls, %d accepted, at most %d in a minute, %d penalties, refused %v", time.Since(begin).Seconds(),
 		stats.Calls, stats.Accepted, stats.MaxPerWindow, stats.Bans, stats.Refused)
 	if stats.MaxPerWindow > dingtalktest.MaxPerWindow || stats.Bans != 0 || len(stats.Refused) != 0 {
@@ -145,33 +148,11 @@ func (s *suite) checkLimit(t *testing.T, begin time.Time) {
 	}
 }
 
-// awaitRotation returns when the old CA is gone.
-func (s *suite) awaitRotation(t *testing.T) {
-	t.Helper()
-	s.Eventually(t, waitTimeout, func() error {
-		s, err := s.Client.CoreV1().Secrets(webhook.Namespace).Get(s.Ctx, webhook.Secret, metav1.GetOptions{})
-		if err == nil && strings.Count(string(s.Data["ca.crt"]), "BEGIN CERTIFICATE") != 1 {
-			err = errors.New("a rotation is under way")
-		}
-		return err
-	})
-}
-
-// keepDenying makes news for all replicas.
-func (s *suite) keepDenying(t *testing.T, d time.Duration) {
-	t.Helper()
-	ticker := time.NewTicker(3 * time.Second)
-	defer ticker.Stop()
-	for end := time.Now().Add(d); time.Now().Before(end); <-ticker.C {
-		s.deny(t, 1)
-	}
-}
-
 // checkPlaced adds up the digests: each ordinal, with the value of its parity.
 func (s *suite) checkPlaced(t *testing.T) {
 	t.Helper()
 	got, messages := map[string]int{}, 0
-	for _, m := range s.fleet.messages(s.Ctx, t) {
+	for _, m := range s.fleet.Messages() {
 		placed, err := dingtalktest.Placed(m.Text)
 		kit.Must(t, err)
 		if len(placed) > 0 {
@@ -203,7 +184,7 @@ func (s *suite) checkPlaced(t *testing.T) {
 // sees for itself to one report per replica.
 func (s *suite) checkOnce(t *testing.T) {
 	t.Helper()
-	texts := s.fleet.texts(s.Ctx, t)
+	texts := s.fleet.Texts()
 	for _, said := range []string{" signs, valid until ", " the old CA is removed; ", "Secret sts-webhook-certs was emptied "} {
 		lines := linesWith(texts, said)
 		if len(lines) != 1 || strings.Contains(lines[0], "times)") {
@@ -212,16 +193,14 @@ func (s *suite) checkOnce(t *testing.T) {
 		}
 		t.Log(lines[0])
 	}
-	lines := linesWith(texts, " "+s.namespace+"/broken")
+	broken := s.namespace + "/broken"
+	lines := linesWith(texts, " "+broken)
 	if len(lines) == 0 || len(lines) > replicas {
 		t.Fatalf("the mistake in broken was reported %d times, want at least once and at most once per replica: %q", len(lines), lines)
 	}
-	for _, m := range s.fleet.messages(s.Ctx, t) {
-		if !strings.Contains(m.Text, s.namespace+"/broken") {
-			continue
-		}
-		for _, want := range []string{"unknown field evn", "{\"key\":\"name\",\"even\":\"node1\",\"odd\":\"node2\"}"} {
-			if !strings.Contains(m.Text, want) {
+	for _, m := range s.fleet.Messages() {
+		for _, want := range []string{"unknown field evn", `{"key":"name","even":"node1","odd":"node2"}`} {
+			if strings.Contains(m.Text, broken) && !strings.Contains(m.Text, want) {
 				t.Errorf("%s\nlacks %q", m.Text, want)
 			}
 		}
@@ -236,4 +215,25 @@ func linesWith(text, part string) (found []string) {
 		}
 	}
 	return found
+}
+
+// checkLines holds each message to what a phone shows.
+func (s *suite) checkLines(t *testing.T) {
+	t.Helper()
+	most := 0
+	for _, m := range s.fleet.Messages() {
+		n := 0
+		for line := range strings.Lines(m.Text) {
+			if strings.TrimSpace(line) != "" {
+				n++
+			}
+		}
+		if most = max(most, n); n > 20 {
+			t.Errorf("%d lines, want at most 20:\n%s", n, m.Text)
+		}
+		if placed, _ := dingtalktest.Placed(m.Text); len(placed) > 0 && strings.ContainsAny(m.Title, "🔴🟠🟡🟢") {
+			t.Errorf("placements share a message with trouble: %s", m.Text)
+		}
+	}
+	t.Logf("the longest message has %d lines", most)
 }

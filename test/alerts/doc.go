@@ -1,6 +1,6 @@
 // Package alerts proves the alerts on a real cluster: the webhook as it is
-// delivered, with three replicas, reports to a stand-in for DingTalk that runs in
-// a pod.
+// delivered, with three replicas, reports to stand-ins for DingTalk that the test
+// serves.
 //
 // TestEndToEndAlerts is one story on one cluster. Its short form is part of make
 // test-cluster and takes some six minutes. The long one (without -short, make

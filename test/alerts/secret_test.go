@@ -8,50 +8,48 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	applyv1 "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
-// alertSecret is the optional Secret of the documentation.
-const alertSecret = "sts-webhook-dingtalk"
+const (
+	// alertSecret is the optional Secret of the documentation.
+	alertSecret = "sts-webhook-dingtalk"
+	// teamSecret is the Secret of the robot that hears of one namespace.
+	teamSecret = "sts-webhook-dingtalk-team"
+)
 
-// teamSecret is the Secret of the robot that hears of one namespace.
-const teamSecret = "sts-webhook-dingtalk-team"
-
-// putSecret creates or changes the Secret.
-func (s *suite) putSecret(t *testing.T, url, secret string) {
-	t.Helper()
-	s.putSecretNamed(t, alertSecret, map[string]string{"url": url, "secret": secret})
+// dataOf is what the Secret of a robot holds.
+func dataOf(r *kit.Robot) map[string]string {
+	return map[string]string{"url": r.URL, "secret": r.Secret}
 }
 
-func (s *suite) putSecretNamed(t *testing.T, name string, data map[string]string) {
+// putSecret creates or changes a Secret; without data it is deleted.
+func (s *suite) putSecret(t *testing.T, name string, data map[string]string) {
 	t.Helper()
-	object := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
 	secrets := s.Client.CoreV1().Secrets(webhook.Namespace)
-	_, err := secrets.Create(s.Ctx, object, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		_, err = secrets.Update(s.Ctx, object, metav1.UpdateOptions{})
+	if data == nil {
+		if err := secrets.Delete(s.Ctx, name, metav1.DeleteOptions{}); !apierrors.IsNotFound(err) {
+			kit.Must(t, err)
+		}
+		return
 	}
+	_, err := secrets.Apply(s.Ctx, applyv1.Secret(name, webhook.Namespace).WithStringData(data), metav1.ApplyOptions{FieldManager: "test"})
 	kit.Must(t, err)
 }
 
-func (s *suite) deleteSecret(t *testing.T) {
-	t.Helper()
-	kit.Must(t, s.Client.CoreV1().Secrets(webhook.Namespace).Delete(s.Ctx, alertSecret, metav1.DeleteOptions{}))
-}
-
-// nudge makes the kubelets look at the replicas' volumes now. They would by
+// putSecretNow makes the kubelets look at the replicas' volumes, too. They would by
 // themselves within a minute or a minute and a half.
-func (s *suite) nudge(t *testing.T) {
+func (s *suite) putSecretNow(t *testing.T, name string, data map[string]string) {
 	t.Helper()
+	s.putSecret(t, name, data)
 	s.nudges++
-	_, err := s.Cluster.Kubectl(s.Ctx, "annotate", "pods", "-n", webhook.Namespace, "-l", "app="+webhook.Deployment,
+	s.Kubectl(t, "annotate", "pods", "-n", webhook.Namespace, "-l", "app="+webhook.Deployment,
 		"--overwrite", fmt.Sprintf("nudge=%d", s.nudges))
-	kit.Must(t, err)
 }
 
 // alertTest runs the command in a replica as the documentation says, and returns
@@ -61,37 +59,37 @@ func (s *suite) alertTest(t *testing.T) (int, string) {
 	out, err := s.Cluster.Kubectl(s.Ctx, "exec", "-n", webhook.Namespace, "deploy/"+webhook.Deployment, "--",
 		"/sts-webhook", "alert-test", "--dingtalk-allow-http", "--alert-language=en")
 	s.printed = append(s.printed, out)
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	if err != nil {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return exit.ExitCode(), out
 	}
+	kit.Must(t, err)
 	return 0, out
 }
 
 // testAlertTest changes the Secret under a running replica and reads each answer.
 // No event comes in the meantime, so the replicas themselves send nothing.
 func (s *suite) testAlertTest(t *testing.T) {
+	const none = `no robot is configured: put the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`
 	for _, step := range []struct {
-		name        string
-		url, secret string
-		code        int
-		sentence    string
+		name     string
+		data     map[string]string // nil: no Secret
+		code     int
+		sentence string
 	}{
-		{"no Secret", "", "", 1, `no robot is configured: put the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
-		{"all is right", s.trial.url(), s.trial.secret, 0, "DingTalk accepted the test message: the robot's address is right, and the call was signed."},
-		{"bad signature", s.trial.url(), s.fleet.secret, 1, `copy the SEC... text of the robot's "additional signature" setting into key "secret" of Secret sts-webhook-dingtalk`},
-		{"keyword missing", s.strict.url(), s.strict.secret, 1, `set the robot's custom keyword to "sts-webhook"`},
-		{"token unknown", strings.Replace(s.trial.url(), s.trial.token, s.strict.token, 1), s.trial.secret, 1, `copy the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
+		{"no Secret", nil, 1, none},
+		{"all is right", dataOf(s.trial), 0, "DingTalk accepted the test message: the robot's address is right, and the call was signed."},
+		{"bad signature", map[string]string{"url": s.trial.URL, "secret": s.fleet.Secret}, 1,
+			`copy the SEC... text of the robot's "additional signature" setting into key "secret" of Secret sts-webhook-dingtalk`},
+		{"keyword missing", dataOf(s.strict), 1, `set the robot's custom keyword to "sts-webhook"`},
+		{"token unknown", map[string]string{
+			"url": strings.Replace(s.trial.URL, s.trial.Token, s.strict.Token, 1), "secret": s.trial.Secret,
+		}, 1,
+			`copy the robot's webhook address into key "url" of Secret sts-webhook-dingtalk`},
+		{"the Secret was deleted", nil, 1, none},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			begin := time.Now()
-			if step.url != "" {
-				s.putSecret(t, step.url, step.secret)
-				s.nudge(t)
-			}
+			s.putSecretNow(t, alertSecret, step.data)
 			var code int
 			var out string
 			s.Eventually(t, waitTimeout, func() error {
@@ -107,15 +105,7 @@ func (s *suite) testAlertTest(t *testing.T) {
 			t.Logf("after %.1f s exit code %d: %s", time.Since(begin).Seconds(), code, strings.TrimSpace(out))
 		})
 	}
-	if m := s.trial.messages(s.Ctx, t); len(m) == 0 || !strings.Contains(m[0].Text, "test message") {
-		t.Errorf("the trial robot got %d messages, want a test message", len(m))
+	if texts := s.trial.Texts(); !strings.Contains(texts, "test message") {
+		t.Errorf("the trial robot got %q, want a test message", texts)
 	}
-	s.deleteSecret(t)
-	s.nudge(t)
-	s.Eventually(t, waitTimeout, func() error {
-		if _, out := s.alertTest(t); !strings.Contains(out, "no robot is configured") {
-			return fmt.Errorf("after the Secret was deleted, alert-test says: %s", out)
-		}
-		return nil
-	})
 }

@@ -3,23 +3,24 @@ package alerts
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"sts-mutating-webhook/internal/alert/dingtalktest"
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
 const (
-	replicas     = 3
-	standInImage = "sts-webhook-test/standin:1"
+	replicas = 3
 	// waitTimeout bounds each wait for the cluster.
 	waitTimeout = 2 * time.Minute
+	clusterName = "proof"
+	// improper is the word for which the fleet's robot refuses a message.
+	improper = "improperword"
 )
 
 // flags of the webhook in the story. A short overlap lets a rotation end in seconds.
@@ -28,14 +29,12 @@ var flags = []string{
 	"--ca-overlap=2s", "--rotation-check=1s",
 }
 
-const clusterName = "proof"
-
 // suite is what the chapters share.
 type suite struct {
 	*kit.Suite
 	// fleet is the robot that the replicas report to, trial and strict are for
 	// alert-test; strict asks for a keyword that no message holds, team hears of one namespace.
-	fleet, trial, strict, team robot
+	fleet, trial, strict, team *kit.Robot
 	// namespace is where the story's pods are created.
 	namespace string
 	// printed is what alert-test printed, to be searched for secrets.
@@ -44,48 +43,49 @@ type suite struct {
 	off, hung []round
 	// nudges counts the annotations that make the kubelets look at once.
 	nudges int
-	// sets counts the owners of pods made by create, reviews those of direct calls.
-	sets    int
+	// loads counts the owners of pods made by create, reviews those of direct calls.
+	loads   int
 	reviews atomic.Int64
 }
 
-func setUp(t *testing.T) *suite {
-	t.Helper()
-	s := &suite{Suite: kit.Start(t, kit.Options{
-		Name: "alerts", Timeout: 40 * time.Minute, Fresh: true,
-		Programs: map[string]string{standInImage: "internal/alert/dingtalktest/standin"},
-	})}
-	s.install(t)
-	s.namespace = s.Namespace(t, "proof")
-	s.startStandIn(t)
-	return s
+func TestEndToEndAlerts(t *testing.T) {
+	kit.Run(t, setUp(t), []kit.Chapter[*suite]{
+		{Name: "without the Secret admission works and nothing is sent", Run: (*suite).testOff},
+		{Name: "alert-test explains each answer", Run: (*suite).testAlertTest},
+		{Name: "the Secret turns alerts on without a restart", Run: (*suite).testTurnOn, Needed: true},
+		{Name: "every placed ordinal of 200, a mistake, a rotation and a repair are reported", Run: (*suite).testDigests},
+		{Name: "dry runs and the replicas' own life are not reported", Run: (*suite).testSilence},
+		{Name: "a line that DingTalk refuses silences neither a trust alert nor another StatefulSet", Run: (*suite).testImproper},
+		{Name: "a robot of a team receives the events of its namespace alone", Run: (*suite).testTeam},
+		{Name: "rollouts during constant refusals never ban the robot", Run: (*suite).testRollouts},
+		{Name: "a robot that hangs costs admission nothing", Run: (*suite).testHang},
+		{Name: "deleting the Secret turns alerts off without a restart", Run: (*suite).testTurnOff},
+		{Name: "with and without alerts the 99th percentile is the same", Run: (*suite).testLatencies},
+		{Name: "no token and no signing secret is to be read anywhere", Run: (*suite).testLeaks},
+	})
 }
 
-// install applies the manifests, the Deployment with three replicas and the flags,
-// and waits until none of another kind is left.
-func (s *suite) install(t *testing.T) {
+// setUp installs the webhook, with three replicas, the flags and the volume of a team's robot, and waits until no replica of
+// another kind is left.
+func setUp(t *testing.T) *suite {
 	t.Helper()
+	s := &suite{Suite: kit.Start(t, kit.Options{Name: "alerts", Timeout: 40 * time.Minute, Fresh: true})}
+	_, err := s.Install(s.Ctx)
+	kit.Must(t, err)
 	args, err := json.Marshal(flags)
 	kit.Must(t, err)
 	patch := fmt.Sprintf(`{"spec":{"replicas":%d,"template":{"spec":{
 		"containers":[{"name":%q,"args":%s,"volumeMounts":[{"name":"team","mountPath":"/etc/sts-webhook/robots/team","readOnly":true}]}],
-		"volumes":[{"name":"team","secret":{"secretName":%q,"optional":true,"defaultMode":288}}]}}}}`, replicas, webhook.Deployment, args, teamSecret)
-	files, err := filepath.Glob(s.Path("manifests/*.yaml"))
-	kit.Must(t, err)
-	dir := t.TempDir()
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		kit.Must(t, err)
-		if filepath.Base(file) == "40-deployment.yaml" {
-			patched, err := s.Cluster.Kubectl(s.Ctx, "patch", "--local", "-f", file, "-o", "yaml", "-p", patch)
-			kit.Must(t, err)
-			content = []byte(patched)
-		}
-		kit.Must(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), content, 0o600))
-	}
-	_, err = s.Cluster.Kubectl(s.Ctx, "apply", "-f", dir)
-	kit.Must(t, err)
-	kit.Must(t, s.WaitRollout(s.Ctx))
+		"volumes":[{"name":"team","secret":{"secretName":%q,"optional":true,"defaultMode":288}}]}}}}`,
+		replicas, webhook.Deployment, args, teamSecret)
+	s.Kubectl(t, "patch", "deployment", webhook.Deployment, "-n", webhook.Namespace, "-p", patch)
+	kit.Must(t, s.WaitDrained(s.Ctx))
+	s.namespace = s.Namespace(t, "proof")
+	s.fleet = s.StartRobot(t, dingtalktest.Options{Improper: improper})
+	s.trial = s.StartRobot(t, dingtalktest.Options{})
+	s.strict = s.StartRobot(t, dingtalktest.Options{Keyword: "no message holds this"})
+	s.team = s.StartRobot(t, dingtalktest.Options{})
+	return s
 }
 
 // replicaPods are the three replicas that serve.
@@ -99,4 +99,12 @@ func (s *suite) replicaPods(t *testing.T) []corev1.Pod {
 		return err
 	})
 	return pods
+}
+
+// sum adds a metric over the replicas.
+func (s *suite) sum(t *testing.T, metric string) float64 {
+	t.Helper()
+	n, err := s.Sum(s.Ctx, metric, nil)
+	kit.Must(t, err)
+	return n
 }

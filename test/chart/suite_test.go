@@ -106,6 +106,33 @@ func (s *suite) helm(t *testing.T, args ...string) string {
 	return out
 }
 
+// roll is for what makes a release, and waits for the webhook's rollout.
+func (s *suite) roll(t *testing.T, args ...string) string {
+	t.Helper()
+	out := s.helm(t, append(args, "--wait", "--timeout", "3m")...)
+	kit.Must(t, s.WaitRollout(s.Ctx))
+	return out
+}
+
+func (s *suite) uninstall(t *testing.T, args ...string) {
+	t.Helper()
+	out := s.helm(t, append([]string{"uninstall", name, "--wait", "--timeout", "3m"}, args...)...)
+	if strings.Contains(out, "not deleted") {
+		t.Errorf("got %q, want everything deleted", out)
+	}
+}
+
+// fails is for what Helm must refuse with these words.
+func (s *suite) fails(t *testing.T, words []string, args ...string) {
+	t.Helper()
+	out, err := s.runHelm(args...)
+	for _, word := range words {
+		if err == nil || !strings.Contains(out, word) {
+			t.Errorf("helm %s: got error %v, output %q, want an error with %q", strings.Join(args, " "), err, out, word)
+		}
+	}
+}
+
 // startLoad begins to create pods with a label in dry runs, 50 a second.
 func (s *suite) startLoad(t *testing.T, label string) *load.Run {
 	t.Helper()

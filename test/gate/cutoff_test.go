@@ -3,6 +3,8 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/kit"
-	"sts-mutating-webhook/test/load"
 )
 
 // vanishedFor is longer than the control plane takes to find that a node is gone and to drop its replica from the Service, 40 s and
@@ -20,40 +21,24 @@ const vanishedFor = time.Minute
 // testVanishedNode drops every packet of a node on which a replica runs: the apiserver's calls to that replica time out, until the
 // control plane takes the node for lost.
 func (s *suite) testVanishedNode(t *testing.T) {
-	for _, policy := range []string{"Fail", "gate"} {
-		t.Run(policy, func(t *testing.T) {
-			s.setPolicy(t, policy)
-			s.leaveControlPlane(t)
-			run := s.startLoad(t)
-			pod := s.busiest(t)
-			kit.Must(t, s.Cluster.Isolate(s.Ctx, pod.Spec.NodeName))
-			reconnected := false
-			reconnect := func() {
-				if !reconnected {
-					reconnected = true
-					kit.Must(t, s.Cluster.Reconnect(context.WithoutCancel(s.Ctx), pod.Spec.NodeName))
-				}
+	s.leaveControlPlane(t)
+	what := fmt.Sprintf("The network of a node with a replica dropped for %s", vanishedFor)
+	s.withAndWithoutGate(t, what, func(t *testing.T, _ string) {
+		node := s.busiest(t).Spec.NodeName
+		kit.Must(t, s.Cluster.Isolate(s.Ctx, node))
+		reconnect := sync.OnceFunc(func() { kit.Must(t, s.Cluster.Reconnect(context.WithoutCancel(s.Ctx), node)) })
+		defer reconnect()
+		s.Pause(vanishedFor)
+		reconnect()
+		s.Eventually(t, 2*time.Minute, func() error {
+			found, err := s.Client.CoreV1().Nodes().Get(s.Ctx, node, metav1.GetOptions{})
+			if err == nil && len(found.Spec.Taints) > 0 {
+				err = errors.New("the node is not back")
 			}
-			defer reconnect()
-			s.Pause(vanishedFor)
-			reconnect()
-			s.Eventually(t, 2*time.Minute, func() error {
-				node, err := s.Client.CoreV1().Nodes().Get(s.Ctx, pod.Spec.NodeName, metav1.GetOptions{})
-				if err != nil {
-					return err
-				}
-				if len(node.Spec.Taints) > 0 {
-					return errors.New("the node is not back")
-				}
-				return nil
-			})
-			kit.Must(t, s.WaitRollout(s.Ctx))
-			r := run.Stop()
-			s.Remark("The network of a node with a replica dropped for %s, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
-				vanishedFor, policy, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
-			expectGateSaves(t, policy, r)
+			return err
 		})
-	}
+		kit.Must(t, s.WaitRollout(s.Ctx))
+	})
 }
 
 // busiest is the replica that answered most of the calls of some seconds.

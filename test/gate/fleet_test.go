@@ -1,17 +1,12 @@
 package gate
 
 import (
-	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"sts-mutating-webhook/test/fakenode"
-	"sts-mutating-webhook/test/kit"
 )
 
 // fleetKey is the label and the taint of the nodes for StatefulSets too large for the real ones.
@@ -30,21 +25,14 @@ func (s *suite) startFleet(t *testing.T) {
 		}
 		nodes = append(nodes, node)
 	}
-	fleet, err := fakenode.Start(s.Ctx, s.Client, nodes)
-	kit.Must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), time.Minute)
-		defer cancel()
-		kit.Must(t, fleet.Remove(ctx))
-	})
+	s.StartNodes(t, nodes)
 }
 
 // onFleet moves the pods of a StatefulSet to the fleet's nodes.
-func onFleet(set *appsv1.StatefulSet) *appsv1.StatefulSet {
+func onFleet(set *appsv1.StatefulSet) {
 	spec := &set.Spec.Template.Spec
 	spec.Tolerations = []corev1.Toleration{{Key: fleetKey, Operator: corev1.TolerationOpExists}}
 	spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
 		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: fleetKey, Operator: corev1.NodeSelectorOpExists}}}},
 	}}}
-	return set
 }

@@ -25,30 +25,39 @@ func expectNoneLost(t *testing.T, r load.Report) {
 	}
 }
 
-// expectGateSaves fails if a creation was lost with the gate, or if either policy shows nothing: creations must be lost with Fail, and
-// some must be stored behind the gate.
-func expectGateSaves(t *testing.T, policy string, r load.Report) {
+// underLoad creates pods while something happens, and remarks what became of them.
+func (s *suite) underLoad(t *testing.T, what string, happens func()) load.Report {
 	t.Helper()
-	if policy == "Fail" {
-		if r.Lost() == 0 {
-			t.Error("the control lost nothing, so this proves nothing")
-		}
-		return
-	}
-	expectNoneLost(t, r)
-	if r.Count(load.Gated) == 0 {
-		t.Error("no pod was stored behind the gate, so this proves nothing")
-	}
-}
-
-// p99 is the latency that one creation of a hundred exceeds.
-func p99(r load.Report) time.Duration {
+	run := s.startLoad(t)
+	happens()
+	r := run.Stop()
 	var all []time.Duration
-	for _, s := range r.Samples {
-		all = append(all, s.Latency)
+	for _, sample := range r.Samples {
+		all = append(all, sample.Latency)
 	}
 	slices.Sort(all)
-	return all[len(all)*99/100]
+	s.Remark("%s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
+		what, r.Lost(), len(r.Samples), r.Count(load.Gated), all[len(all)*99/100].Milliseconds())
+	return r
+}
+
+// withAndWithoutGate has the same happen with failurePolicy Fail, as the control, and with the gate. It fails if a creation was lost
+// with the gate, or if either shows nothing: creations must be lost with Fail, and some must be stored behind the gate.
+func (s *suite) withAndWithoutGate(t *testing.T, what string, happens func(t *testing.T, policy string)) {
+	for _, policy := range []string{"Fail", "gate"} {
+		t.Run(policy, func(t *testing.T) {
+			s.setPolicy(t, policy)
+			r := s.underLoad(t, what+", policy "+policy, func() { happens(t, policy) })
+			if policy == "gate" {
+				expectNoneLost(t, r)
+				if r.Count(load.Gated) == 0 {
+					t.Error("no pod was stored behind the gate, so this proves nothing")
+				}
+			} else if r.Lost() == 0 {
+				t.Error("the control lost nothing, so this proves nothing")
+			}
+		})
+	}
 }
 
 // testSwitch turns the gate on and off while a StatefulSet is rolled and pods are created.
@@ -57,63 +66,41 @@ func (s *suite) testSwitch(t *testing.T) {
 	s.deleteSet(t, "switched")
 	s.createSet(t, kit.StatefulSet("switched", 4, kit.ByParity))
 	s.runs(t, "switched", 4)
-	run := s.startLoad(t)
 	rounds := 2
 	if !testing.Short() {
 		rounds = 5
 	}
-	for range rounds {
-		s.Kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/switched")
-		kit.Must(t, s.StartGate(s.Ctx))
-		s.Pause(2 * time.Second)
-		kit.Must(t, s.StopGate(s.Ctx))
-		s.Pause(2 * time.Second)
-	}
-	r := run.Stop()
-	expectNoneLost(t, r)
+	expectNoneLost(t, s.underLoad(t, fmt.Sprintf("Turned on and off %d times under 50 creations a second", rounds), func() {
+		for range rounds {
+			s.Kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/switched")
+			kit.Must(t, s.StartGate(s.Ctx))
+			s.Pause(2 * time.Second)
+			kit.Must(t, s.StopGate(s.Ctx))
+			s.Pause(2 * time.Second)
+		}
+	}))
 	s.runs(t, "switched", 4)
 	if n := s.failures(t, "switched"); n != 0 {
 		t.Errorf("%d pods of the StatefulSet were refused, want none", n)
 	}
-	s.Remark("Turned on and off %d times under 50 creations a second: %d of %d lost, %d stored behind the gate; p99 %d ms.",
-		rounds, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
 	s.deleteSet(t, "switched")
 }
 
-// testKills ends replicas without warning, one after the other and all at once.
+// testKills ends replicas without warning, one after the other and both at once.
 func (s *suite) testKills(t *testing.T) {
-	rounds, kills := 1, [][]int{{0}, {1}}
-	if !testing.Short() {
-		rounds, kills = 5, [][]int{{0}, {1}, {0, 1}}
-	}
-	for _, policy := range []string{"Fail", "gate"} {
-		t.Run(policy, func(t *testing.T) {
-			rounds := rounds
-			if policy == "Fail" {
-				rounds = 1 // the control shows at once what it shows
+	const rounds = 5
+	what := fmt.Sprintf("SIGKILL of one replica, of the other, and of both, %d times (Fail: once)", rounds)
+	s.withAndWithoutGate(t, what, func(t *testing.T, policy string) {
+		for round := range rounds {
+			if round > 0 && policy == "Fail" {
+				break // the control shows at once what it shows
 			}
-			s.setPolicy(t, policy)
-			run := s.startLoad(t)
-			for range rounds {
-				kit.Must(t, s.Restart(s.Ctx)) // a container that is killed again and again is restarted after minutes
-				for _, which := range kills {
-					s.kill(t, which)
-				}
+			kit.Must(t, s.Restart(s.Ctx)) // a container that is killed again and again is restarted after minutes
+			for _, which := range [][]int{{0}, {1}, {0, 1}} {
+				s.kill(t, which)
 			}
-			r := run.Stop()
-			s.Remark("SIGKILL of %s, %d times, policy %s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
-				sequence(kills), rounds, policy, r.Lost(), len(r.Samples), r.Count(load.Gated), p99(r).Milliseconds())
-			expectGateSaves(t, policy, r)
-		})
-	}
-}
-
-// sequence says which replicas are killed.
-func sequence(kills [][]int) string {
-	if len(kills) > 2 {
-		return "one replica, of the other, and of both"
-	}
-	return "one replica, then of the other"
+		}
+	})
 }
 
 // kill ends the processes of those replicas at once and waits until they are Ready again.

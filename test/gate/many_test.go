@@ -26,10 +26,7 @@ const manySelector = "many=true"
 // kind that this cluster does not have, so that no controller touches them, and their
 // nodes do not exist, so that none runs.
 func (s *suite) testMany(t *testing.T) {
-	pods := 400
-	if !testing.Short() {
-		pods = 2000
-	}
+	const pods = 2000
 	s.setPolicy(t, "gate")
 	kit.Must(t, s.Scale(s.Ctx, 0))
 	t.Cleanup(func() { // one request; kubectl would make thousands
@@ -39,13 +36,19 @@ func (s *suite) testMany(t *testing.T) {
 	var work errgroup.Group
 	work.SetLimit(20)
 	for i := range pods {
-		work.Go(func() error { return s.createOne(i) })
+		pod := kit.OrphanPod("many", i, kit.ByParity)
+		pod.Spec.NodeSelector = map[string]string{"nowhere": "true"}
+		pod.Labels["many"] = "true" // manySelector
+		work.Go(func() error {
+			_, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{})
+			return err
+		})
 	}
 	kit.Must(t, work.Wait())
 	if n := s.waiting(t); n != pods {
 		t.Fatalf("%d pods wait behind the gate, want %d", n, pods)
 	}
-	before := s.patches(t)
+	acceptedBefore, rejectedBefore := s.patches(t)
 	took, all := s.comeBack(t, manySelector, pods, 2*time.Minute)
 	if !all {
 		t.Fatalf("%d of %d pods still wait 2 min after the first Ready replica", s.waiting(t), pods)
@@ -60,8 +63,8 @@ func (s *suite) testMany(t *testing.T) {
 		kit.Must(t, err)
 		largest = max(largest, m.Unreclaimable())
 	}
-	after := s.patches(t)
-	accepted, rejected := after.accepted-before.accepted, after.rejected-before.rejected
+	accepted, rejected := s.patches(t)
+	accepted, rejected = accepted-acceptedBefore, rejected-rejectedBefore
 	s.Remark("%d pods stored during an outage were placed within %.1f s after the first Ready replica, with %d patches, of which %d met another replica's; the largest replica then held %d MiB.",
 		pods, took.Seconds(), accepted+rejected, rejected, largest>>20)
 	if accepted != pods || rejected > pods/5 {
@@ -69,20 +72,10 @@ func (s *suite) testMany(t *testing.T) {
 	}
 }
 
-func (s *suite) createOne(i int) error {
-	pod := kit.OrphanPod("many", i, kit.ByParity)
-	pod.Spec.NodeSelector = map[string]string{"nowhere": "true"}
-	pod.Labels["many"] = "true"
-	_, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{})
-	return err
-}
-
 // waiting counts the pods of testMany that wait behind the gate.
 func (s *suite) waiting(t *testing.T) (n int) {
 	t.Helper()
-	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: manySelector})
-	kit.Must(t, err)
-	for _, pod := range list.Items {
+	for _, pod := range s.podsWith(t, manySelector) {
 		if len(pod.Spec.SchedulingGates) > 0 {
 			n++
 		}
@@ -91,9 +84,7 @@ func (s *suite) waiting(t *testing.T) (n int) {
 }
 
 // patches counts, in the audit log, what the webhook's service account did to pods.
-type patches struct{ accepted, rejected int }
-
-func (s *suite) patches(t *testing.T) (p patches) {
+func (s *suite) patches(t *testing.T) (accepted, rejected int) {
 	t.Helper()
 	file, err := os.Open(s.Cluster.LogPath(cluster.Audit))
 	kit.Must(t, err)
@@ -107,7 +98,7 @@ func (s *suite) patches(t *testing.T) (p patches) {
 			ResponseStatus struct{ Code int }
 		}
 		if err := lines.Decode(&event); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return p
+			return accepted, rejected
 		} else if err != nil {
 			t.Fatal(err)
 		}
@@ -115,9 +106,9 @@ func (s *suite) patches(t *testing.T) (p patches) {
 		case event.Verb != "patch" || event.ObjectRef.Resource != "pods" || !strings.HasPrefix(event.ObjectRef.Name, "many-"):
 		case !strings.HasSuffix(event.User.Username, ":"+webhook.Deployment) || event.Stage == "RequestReceived":
 		case event.ResponseStatus.Code == 200:
-			p.accepted++
+			accepted++
 		default:
-			p.rejected++
+			rejected++
 		}
 	}
 }

@@ -2,16 +2,13 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
@@ -34,19 +31,21 @@ type outage struct {
 // machine that does nothing else; the short form, which runs on any, holds it to placing every pod.
 const lateLimit = 2 * time.Second
 
-// outageFlag is for how long every replica is away, once for each of the durations.
-var outageFlag = flag.String("outage", "10s", "for how long every replica is away: durations, separated by commas")
+// outageLengths are for how long every replica is away, one after the other.
+var outageLengths = []time.Duration{10 * time.Second}
 
-// outageLengths parses outageFlag.
-func outageLengths() (lengths []time.Duration, err error) {
-	for text := range strings.SplitSeq(*outageFlag, ",") {
-		length, err := time.ParseDuration(text)
-		if err != nil || length <= 0 {
-			return nil, fmt.Errorf("-outage=%q: want positive durations like 10s or 10m,1h, separated by commas", *outageFlag)
+func init() {
+	flag.Func("outage", "for how long every replica is away: durations, separated by commas", func(text string) error {
+		outageLengths = nil
+		for part := range strings.SplitSeq(text, ",") {
+			length, err := time.ParseDuration(part)
+			if err != nil || length <= 0 {
+				return errors.New("want positive durations like 10s or 10m,1h, separated by commas")
+			}
+			outageLengths = append(outageLengths, length)
 		}
-		lengths = append(lengths, length)
-	}
-	return lengths, nil
+		return nil
+	})
 }
 
 const (
@@ -57,20 +56,18 @@ const (
 )
 
 func (s *suite) testOutage(t *testing.T) {
-	lengths, err := outageLengths()
-	kit.Must(t, err)
 	s.startFleet(t)
 	var rows []outage
 	measure := func(policy string, length time.Duration) {
 		t.Run(fmt.Sprintf("%s, %s", policy, length), func(t *testing.T) { rows = append(rows, s.outage(t, policy, length)) })
 	}
 	for _, control := range []string{"Fail", "Ignore"} {
-		measure(control, min(lengths[0], maxControl))
+		measure(control, min(outageLengths[0], maxControl))
 	}
-	for _, length := range lengths {
+	for _, length := range outageLengths {
 		measure("gate", length)
 	}
-	if want := 2 + len(lengths); len(rows) != want {
+	if want := 2 + len(outageLengths); len(rows) != want {
 		t.Fatalf("%d of %d outages were measured", len(rows), want)
 	}
 	s.Remark("%s", outageTable(rows))
@@ -97,40 +94,39 @@ func expectControls(t *testing.T, fail, ignore outage) {
 	}
 }
 
-// The StatefulSets of an outage: some pods on real nodes, 200 on those of the fleet.
-var (
-	older   = map[string]int32{"before": 4, "rolled": 60, "deleted": 60} // they run before it
-	younger = map[string]int32{"during": 8, "created": 80}               // created while it lasts
-)
-
-// outageSet is one of them. Only "before" and "during" are on real nodes.
-func outageSet(name string, replicas int32) *appsv1.StatefulSet {
-	set := kit.StatefulSet(name, replicas, kit.ByParity)
-	set.Spec.Template.Labels["outage"] = "true" // outageSelector
-	if name == "before" || name == "during" {
-		return set
-	}
-	return onFleet(set)
+// outageSets are the StatefulSets of an outage: some pods on real nodes, 200 on those of the fleet.
+var outageSets = map[string]struct {
+	pods   int
+	during bool // created while the outage lasts; the others run before it
+	fleet  bool
+}{
+	"before": {pods: 4}, "rolled": {pods: 60, fleet: true}, "deleted": {pods: 60, fleet: true},
+	"during": {pods: 8, during: true}, "created": {pods: 80, during: true, fleet: true},
 }
 
 // outageSelector finds the pods of all of them.
 const outageSelector = "outage=true"
 
-// outagePods are the pods of all of them.
-func (s *suite) outagePods(t *testing.T) []corev1.Pod {
+func (s *suite) createOutageSets(t *testing.T, during bool) {
 	t.Helper()
-	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: outageSelector})
-	kit.Must(t, err)
-	return list.Items
+	for name, o := range outageSets {
+		if o.during != during {
+			continue
+		}
+		set := kit.StatefulSet(name, int32(o.pods), kit.ByParity)
+		set.Spec.Template.Labels["outage"] = "true" // outageSelector
+		if o.fleet {
+			onFleet(set)
+		}
+		s.createSet(t, set)
+	}
 }
 
 // refusals counts those of all of them.
 func (s *suite) refusals(t *testing.T) (n int) {
 	t.Helper()
-	for _, sets := range []map[string]int32{older, younger} {
-		for name := range sets {
-			n += s.failures(t, name)
-		}
+	for name := range outageSets {
+		n += s.failures(t, name)
 	}
 	return n
 }
@@ -139,35 +135,31 @@ func (s *suite) refusals(t *testing.T) (n int) {
 func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage {
 	s.setPolicy(t, policy)
 	defer s.setPolicy(t, "Fail")
-	total := 0
-	for _, sets := range []map[string]int32{older, younger} {
-		for name, replicas := range sets {
-			total += int(replicas)
-			s.deleteSet(t, name)
-			s.Kubectl(t, "delete", "events", "--namespace", namespace, "--field-selector=involvedObject.name="+name)
+	r := outage{policy: policy, length: length, rate: 50}
+	for name, o := range outageSets {
+		r.pods += o.pods
+		s.deleteSet(t, name)
+		s.Kubectl(t, "delete", "events", "--namespace", namespace, "--field-selector=involvedObject.name="+name)
+	}
+	s.createOutageSets(t, false)
+	for name, o := range outageSets {
+		if !o.during {
+			s.runs(t, name, o.pods)
 		}
 	}
-	for name, replicas := range older {
-		s.createSet(t, outageSet(name, replicas))
-		s.runs(t, name, int(replicas))
-	}
 	kit.Must(t, s.Scale(s.Ctx, 0))
-	rate := 50.0
 	if length > longOutage {
-		rate = 5
+		r.rate = 5
 	}
-	run := s.startLoadAt(t, rate)
-	for name, replicas := range younger {
-		s.createSet(t, outageSet(name, replicas))
-	}
+	run := s.startLoadAt(t, r.rate)
+	s.createOutageSets(t, true)
 	s.Kubectl(t, "--namespace", namespace, "rollout", "restart", "statefulset/before", "statefulset/rolled")
 	s.Pause(length / 2)
 	refused := s.refusals(t)
 	s.Kubectl(t, "--namespace", namespace, "delete", "pods", "--selector=set in (during,deleted)", "--wait=false")
 	s.Pause(length / 2)
-	r := outage{policy: policy, length: length, rate: rate, load: run.Stop()}
-	pods := s.outagePods(t)
-	r.pods = total
+	r.load = run.Stop()
+	pods := s.podsWith(t, outageSelector)
 	for _, pod := range pods {
 		if misplaced(pod) {
 			r.misplaced++
@@ -175,17 +167,13 @@ func (s *suite) outage(t *testing.T, policy string, length time.Duration) outage
 	}
 	r.refused = max(refused, s.refusals(t)) // events are kept for an hour
 	t.Logf("%s: load %v; %d pods stored, %d misplaced, %d refusals", policy, r.load.Causes(), len(pods), r.misplaced, r.refused)
-	window := 10 * time.Second
-	if policy == "gate" {
-		window = time.Minute
+	if policy != "gate" {
+		r.late, r.all = s.comeBack(t, outageSelector, r.pods, 10*time.Second)
+		return r
 	}
-	r.late, r.all = s.comeBack(t, outageSelector, total, window)
-	if policy == "gate" {
-		for _, sets := range []map[string]int32{older, younger} {
-			for name, replicas := range sets {
-				s.runs(t, name, int(replicas))
-			}
-		}
+	r.late, r.all = s.comeBack(t, outageSelector, r.pods, time.Minute)
+	for name, o := range outageSets {
+		s.runs(t, name, o.pods)
 	}
 	return r
 }
@@ -201,14 +189,11 @@ func (s *suite) comeBack(t *testing.T, selector string, pods int, window time.Du
 	var ready time.Time
 	s.Eventually(t, time.Minute, func() error {
 		replicas, err := s.Replicas(s.Ctx)
-		if err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(replicas, kit.Ready) {
-			return fmt.Errorf("none of %d replicas is Ready", len(replicas))
+		if err == nil && !slices.ContainsFunc(replicas, kit.Ready) {
+			err = fmt.Errorf("none of %d replicas is Ready", len(replicas))
 		}
 		ready = time.Now()
-		return nil
+		return err
 	})
 	select {
 	case last := <-lastPlaced:

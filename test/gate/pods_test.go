@@ -36,25 +36,24 @@ func (s *suite) deleteSet(t *testing.T, name string) {
 
 func (s *suite) podsOf(t *testing.T, set string) []corev1.Pod {
 	t.Helper()
-	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: kit.SetLabel + "=" + set})
+	return s.podsWith(t, kit.SetLabel+"="+set)
+}
+
+func (s *suite) podsWith(t *testing.T, selector string) []corev1.Pod {
+	t.Helper()
+	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: selector})
 	kit.Must(t, err)
 	return list.Items
 }
 
 // placed reports whether a pod has the selector of its ordinal and no gate.
 func placed(pod corev1.Pod) bool {
-	return len(pod.Spec.SchedulingGates) == 0 && pod.Spec.NodeSelector["name"] == want(pod.Name)
+	want := []string{"node1", "node2"}[(pod.Name[len(pod.Name)-1]-'0')%2]
+	return len(pod.Spec.SchedulingGates) == 0 && pod.Spec.NodeSelector["name"] == want
 }
 
 // misplaced reports whether the scheduler may put, or has put, the pod on a wrong node.
 func misplaced(pod corev1.Pod) bool { return len(pod.Spec.SchedulingGates) == 0 && !placed(pod) }
-
-func want(pod string) string {
-	if (pod[len(pod)-1]-'0')%2 == 0 {
-		return "node1"
-	}
-	return "node2"
-}
 
 // runs waits until all pods of the set run where they should.
 func (s *suite) runs(t *testing.T, set string, replicas int) {

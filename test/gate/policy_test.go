@@ -8,8 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
@@ -24,9 +22,8 @@ func (s *suite) setPolicy(t *testing.T, policy string) {
 		return
 	}
 	kit.Must(t, s.StopGate(s.Ctx))
-	patch := fmt.Appendf(nil, `[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q}]`, policy)
-	_, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.Ctx, webhook.Configuration, types.JSONPatchType, patch, metav1.PatchOptions{})
-	kit.Must(t, err)
+	s.Kubectl(t, "patch", "mutatingwebhookconfiguration", webhook.Configuration, "--type=json",
+		"--patch", fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/failurePolicy","value":%q}]`, policy))
 	s.Pause(time.Second) // the apiserver follows
 }
 

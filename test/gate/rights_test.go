@@ -2,7 +2,6 @@ package gate
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -17,16 +16,6 @@ import (
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
-
-// contains returns an error unless the text holds all parts.
-func contains(text string, parts ...string) error {
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			return fmt.Errorf("got %q, want it to hold %q", text, part)
-		}
-	}
-	return nil
-}
 
 // operations of JSON patches.
 const (
@@ -57,6 +46,18 @@ func (s *suite) pod(t *testing.T, name string, gates ...string) {
 			t.Error(err)
 		}
 	})
+}
+
+// tryPatch patches a pod in a dry run, which must be refused with that text; if it is empty, allowed.
+func (s *suite) tryPatch(t *testing.T, client kubernetes.Interface, pod, operations, refusal string) {
+	t.Helper()
+	dryRun := metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
+	_, err := client.CoreV1().Pods(namespace).Patch(s.Ctx, pod, types.JSONPatchType, []byte("["+operations+"]"), dryRun)
+	if refusal == "" {
+		kit.Must(t, err)
+	} else if err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("got %v, want a refusal with %q", err, refusal)
+	}
 }
 
 // testConfinement tries everything in the name of the webhook's service account, as dry runs.
@@ -98,14 +99,7 @@ func (s *suite) testConfinement(t *testing.T) {
 		"not change a pod without a gate":    {"free", `{"op":"replace","path":"/spec/containers/0/image","value":"evil"}`, "does not wait behind its scheduling gate"},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := client.CoreV1().Pods(namespace).Patch(s.Ctx, c.pod, types.JSONPatchType, []byte("["+c.patch+"]"), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-			if c.refusal == "" {
-				kit.Must(t, err)
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), c.refusal) {
-				t.Errorf("got %v, want a refusal with %q", err, c.refusal)
-			}
+			s.tryPatch(t, client, c.pod, c.patch, c.refusal)
 		})
 	}
 	pods := client.CoreV1().Pods(namespace)
@@ -143,14 +137,7 @@ func (s *suite) testGuard(t *testing.T) {
 		"it is placed":                        {place, ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			_, err := s.Client.CoreV1().Pods(namespace).Patch(s.Ctx, "set-0", types.JSONPatchType, []byte("["+c.patch+"]"), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
-			if c.refusal == "" {
-				kit.Must(t, err)
-				return
-			}
-			if err == nil || !strings.Contains(err.Error(), c.refusal) {
-				t.Errorf("got %v, want a refusal with %q", err, c.refusal)
-			}
+			s.tryPatch(t, s.Client, "set-0", c.patch, c.refusal)
 		})
 	}
 	s.deleteSet(t, "set")

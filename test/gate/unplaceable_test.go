@@ -1,17 +1,13 @@
 package gate
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/internal/alert/dingtalktest"
@@ -19,39 +15,42 @@ import (
 	"sts-mutating-webhook/test/webhook"
 )
 
-// Pods that are stored behind the gate during an outage and cannot be placed, by the names of their StatefulSets: what the events
-// on pod and StatefulSet say, and the patch of the StatefulSet that the way out begins with.
-var unplaceable = map[string]struct{ event, correction string }{
-	"bad": {`field "evn" is unknown`, `{"spec":{"template":{"metadata":{"annotations":{"` + webhook.Annotation + `":"{\"key\":\"name\",\"even\":\"node1\",\"odd\":\"node2\"}"}}}}}`},
+// Pods that are stored behind the gate during an outage and cannot be placed, by the names of their StatefulSets: what the template
+// holds, what the events on pod and StatefulSet say, and the patch of the StatefulSet that the way out begins with.
+var unplaceable = map[string]struct {
+	annotation        string // empty: kit.ByParity
+	nodeSelector      map[string]string
+	event, correction string
+}{
+	"bad": {
+		annotation: `{"key": "name", "evn": "node1", "odd": "node2"}`, event: `field "evn" is unknown`,
+		correction: fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, webhook.Annotation, kit.ByParity),
+	},
 	// An ordinary webhook call overwrites the entry, so here deleting the pod is enough.
-	"conflict": {"its own nodeSelector is in the way of name=node1", ""},
+	"conflict": {nodeSelector: map[string]string{"name": "elsewhere"}, event: "its own nodeSelector is in the way of name=node1"},
 	// Only with --existing-selector=replace.
-	"replaced": {"its own nodeSelector is in the way of name=node1", ""},
-}
-
-func unplaceableSet(name string) *appsv1.StatefulSet {
-	switch set := kit.StatefulSet(name, 1, kit.ByParity); name {
-	case "bad":
-		return kit.StatefulSet(name, 1, `{"key": "name", "evn": "node1", "odd": "node2"}`)
-	case "conflict":
-		set.Spec.Template.Spec.NodeSelector = map[string]string{"name": "elsewhere"}
-		return set
-	default:
-		set.Spec.Template.Spec.NodeSelector = map[string]string{"disk": "none"}
-		return set
-	}
+	"replaced": {nodeSelector: map[string]string{"disk": "none"}, event: "its own nodeSelector is in the way of name=node1"},
 }
 
 // testUnplaceable: what cannot be placed waits and is explained, by events and an alert, and the documented way out works.
 func (s *suite) testUnplaceable(t *testing.T) {
 	s.setPolicy(t, "gate")
 	kit.Must(t, s.StopChecks(s.Ctx))
-	robot := s.startRobot(t)
+	robot := s.StartRobot(t, dingtalktest.Options{})
+	const secret = "sts-webhook-dingtalk"
+	s.Kubectl(t, "--namespace", webhook.Namespace, "create", "secret", "generic", secret,
+		"--from-literal=url="+robot.URL, "--from-literal=secret="+robot.Secret)
+	t.Cleanup(func() {
+		kit.Must(t, s.Client.CoreV1().Secrets(webhook.Namespace).Delete(context.WithoutCancel(s.Ctx), secret, metav1.DeleteOptions{}))
+		kit.Must(t, s.Restart(s.Ctx))
+	})
 	kit.Must(t, s.Configure(s.Ctx, "--existing-selector=replace", "--alert-language=en", "--dingtalk-allow-http"))
 	kit.Must(t, s.Scale(s.Ctx, 0))
-	for name := range unplaceable {
+	for name, u := range unplaceable {
 		s.deleteSet(t, name)
-		s.createSet(t, unplaceableSet(name))
+		set := kit.StatefulSet(name, 1, cmp.Or(u.annotation, kit.ByParity))
+		set.Spec.Template.Spec.NodeSelector = u.nodeSelector
+		s.createSet(t, set)
 	}
 	s.Eventually(t, time.Minute, func() error {
 		for name := range unplaceable {
@@ -77,7 +76,7 @@ func (s *suite) testUnplaceable(t *testing.T) {
 	if n, err := s.Sum(s.Ctx, "sts_webhook_gated_pods", nil); err != nil || int(n) != 2*len(unplaceable) {
 		t.Errorf("the replicas see %v pods behind the gate, %v, want %d each", n, err, len(unplaceable))
 	}
-	s.Eventually(t, 3*time.Minute, func() error { return alerted(robot, "3 pods that wait to be placed") })
+	s.Eventually(t, 3*time.Minute, func() error { return contains(robot.Texts(), "3 pods that wait to be placed") })
 	for name, want := range unplaceable {
 		pod := s.podsOf(t, name)[0]
 		if len(pod.Spec.SchedulingGates) != 1 || pod.Spec.NodeName != "" {
@@ -89,7 +88,7 @@ func (s *suite) testUnplaceable(t *testing.T) {
 		s.Kubectl(t, "--namespace", namespace, "delete", "pod", pod.Name)
 		s.runs(t, name, 1)
 	}
-	s.Eventually(t, 2*time.Minute, func() error { return alerted(robot, "no pods left that wait to be placed") })
+	s.Eventually(t, 2*time.Minute, func() error { return contains(robot.Texts(), "no pods left that wait to be placed") })
 	for name := range unplaceable {
 		s.deleteSet(t, name)
 	}
@@ -97,40 +96,12 @@ func (s *suite) testUnplaceable(t *testing.T) {
 	kit.Must(t, s.StartChecks(s.Ctx))
 }
 
-func alerted(robot *dingtalktest.Robot, text string) error {
-	for _, m := range robot.Messages() {
-		if strings.Contains(m.Text, text) {
-			return nil
+// contains returns an error unless the text holds all parts.
+func contains(text string, parts ...string) error {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return fmt.Errorf("got %q, want it to hold %q", text, part)
 		}
 	}
-	return fmt.Errorf("none of %d alerts holds %q", len(robot.Messages()), text)
-}
-
-// startRobot turns alerts on, in English: a stand-in for DingTalk where pods can reach it, and the Secret. Replicas that start
-// from now on use it.
-func (s *suite) startRobot(t *testing.T) *dingtalktest.Robot {
-	t.Helper()
-	const token, secret = "0123456789abcdef", "SEC0123456789abcdef"
-	listener, err := s.Cluster.Listen("node-1", "tcp", net.JoinHostPort(s.Cluster.NodeIP("node-1"), "0"))
-	kit.Must(t, err)
-	robot := dingtalktest.New(dingtalktest.Options{Token: token, Secret: secret})
-	server := &http.Server{Handler: robot, ReadHeaderTimeout: 5 * time.Second}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	secrets := s.Client.CoreV1().Secrets(webhook.Namespace)
-	object := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "sts-webhook-dingtalk"},
-		StringData: map[string]string{"url": "http://" + listener.Addr().String() + "/robot/send?access_token=" + token, "secret": secret},
-	}
-	_, err = secrets.Create(s.Ctx, object, metav1.CreateOptions{})
-	kit.Must(t, err)
-	t.Cleanup(func() {
-		kit.Must(t, secrets.Delete(context.WithoutCancel(s.Ctx), object.Name, metav1.DeleteOptions{}))
-		kit.Must(t, s.Restart(s.Ctx))
-		kit.Must(t, server.Close())
-		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("robot: %v", err)
-		}
-	})
-	return robot
+	return nil
 }

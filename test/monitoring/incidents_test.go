@@ -2,7 +2,6 @@ package monitoring
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,10 +22,7 @@ import (
 	"sts-mutating-webhook/test/webhook"
 )
 
-const (
-	rightRule = `{"key": "name", "even": "node1", "odd": "node2"}`
-	wrongRule = `{"key": "name", "evn": "node1", "odd": "node2"}`
-)
+const wrongRule = `{"key": "name", "evn": "node1", "odd": "node2"}`
 
 // testNoReplica scales to 0. While no replica answers, a pod with a mistake is stored behind the gate, and the Secret is deleted, so
 // that the replicas that come back make a certificate of two days.
@@ -37,17 +32,7 @@ func (s *suite) testNoReplica(t *testing.T) {
 	kit.Must(t, s.Scale(s.Ctx, 0))
 	s.fires(t, "StsWebhookNoReplica")
 
-	replicas := int32(1)
-	set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: "waiting"}, Spec: appsv1.StatefulSetSpec{
-		Replicas: &replicas, ServiceName: "waiting", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"set": "waiting"}},
-		Template: corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{
-				Labels:      map[string]string{"set": "waiting", webhook.Label: "true"},
-				Annotations: map[string]string{webhook.Annotation: wrongRule},
-			},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: cluster.PauseImage, ImagePullPolicy: corev1.PullIfNotPresent}}},
-		},
-	}}
+	set := kit.StatefulSet("waiting", 1, wrongRule)
 	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, set, metav1.CreateOptions{})
 	kit.Must(t, err)
 	s.Eventually(t, waitTimeout, func() error {
@@ -56,8 +41,7 @@ func (s *suite) testNoReplica(t *testing.T) {
 	})
 	s.begin("StsWebhookPodsWaiting", "StsWebhookCertificateEnding")
 	s.Kubectl(t, "--namespace", webhook.Namespace, "delete", "secret", webhook.Secret)
-	s.Kubectl(t, "--namespace", webhook.Namespace, "patch", "deployment", webhook.Deployment, "--patch",
-		`{"spec":{"template":{"spec":{"containers":[{"name":"sts-webhook","args":["--cert-duration=48h"]}]}}}}`)
+	kit.Must(t, s.Configure(s.Ctx, "--cert-duration=48h"))
 	s.end("StsWebhookNoReplica")
 	kit.Must(t, s.Scale(s.Ctx, 2))
 	s.gone(t, "StsWebhookNoReplica")
@@ -66,18 +50,10 @@ func (s *suite) testNoReplica(t *testing.T) {
 // testDenials has pods of many StatefulSets refused: more events than may wait for a robot that cannot be reached.
 func (s *suite) testDenials(t *testing.T) {
 	s.begin("StsWebhookDenials", "StsWebhookAlertsDropped")
-	yes := true
 	var creations errgroup.Group
 	creations.SetLimit(8)
 	for i := range 300 {
-		owner := fmt.Sprintf("wrong%d", i)
-		pod := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{
-				Name: owner + "-0", Labels: map[string]string{webhook.Label: "true"}, Annotations: map[string]string{webhook.Annotation: wrongRule},
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: owner, UID: "1", Controller: &yes}},
-			},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pause", Image: cluster.PauseImage}}},
-		}
+		pod := kit.OwnedPod(fmt.Sprintf("wrong%d", i), 0, wrongRule)
 		creations.Go(func() error {
 			_, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{})
 			if err == nil || !strings.Contains(err.Error(), `field "evn" is unknown`) {
@@ -88,8 +64,7 @@ func (s *suite) testDenials(t *testing.T) {
 	}
 	kit.Must(t, creations.Wait())
 	s.end("StsWebhookDenials", "StsWebhookAlertsDropped")
-	s.fires(t, "StsWebhookDenials")
-	s.fires(t, "StsWebhookAlertsDropped")
+	s.fires(t, "StsWebhookDenials", "StsWebhookAlertsDropped")
 }
 
 // testLog stops the container runtime of a replica's node, which reads the log, and calls the replica until it has nowhere to put
@@ -100,7 +75,7 @@ func (s *suite) testLog(t *testing.T) {
 	daemon := pods[0].Spec.NodeName + "." + cluster.Runtime
 	s.begin("StsWebhookLogDropped")
 	kit.Must(t, s.Cluster.StopDaemon(s.Ctx, daemon))
-	stop := s.flood(t, pods[0], review(t, 0))
+	stop := s.flood(t, pods[0], 0)
 	s.fires(t, "StsWebhookLogDropped")
 	stop()
 	kit.Must(t, s.Cluster.StartDaemon(s.Ctx, daemon))
@@ -116,12 +91,11 @@ func (s *suite) testSlow(t *testing.T) {
 	run, err := load.Start(s.Ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: namespace}, Rate: 20})
 	kit.Must(t, err)
 	defer run.Stop()
-	large := review(t, 1<<20)
 	s.begin("StsWebhookSlow")
 	var stops []func()
 	for _, pod := range pods {
 		throttle(t, pod, 8*time.Millisecond)
-		stops = append(stops, s.flood(t, pod, large))
+		stops = append(stops, s.flood(t, pod, 1<<20))
 	}
 	s.fires(t, "StsWebhookSlow")
 	for i, pod := range pods {
@@ -138,7 +112,7 @@ func (s *suite) testDashboard(t *testing.T) {
 	for title, expressions := range readDashboard(t) {
 		for _, e := range expressions {
 			n++
-			values, err := s.query(s.Ctx, strings.ReplaceAll(e, "$__rate_interval", "10s"))
+			values, err := s.query(strings.ReplaceAll(e, "$__rate_interval", "10s"))
 			if err != nil || len(values) == 0 {
 				t.Errorf("panel %q: %s: got %v, %v, want data", title, e, values, err)
 			}
@@ -155,27 +129,20 @@ func throttle(t *testing.T, pod corev1.Pod, quota time.Duration) {
 	kit.Must(t, err)
 	text := string(read(t, fmt.Sprintf("/proc/%d/cgroup", pid)))
 	for line := range strings.Lines(text) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		number, controllers, group := parts[0], parts[1], parts[2]
-		file, value := "", ""
-		switch dir := filepath.Join("/sys/fs/cgroup", controllers, group); {
-		case strings.HasPrefix(controllers+",", "cpu,"): // cgroup v1
-			file, value = dir+"/cpu.cfs_quota_us", fmt.Sprint(quota.Microseconds())
-			if quota == 0 {
-				value = "-1"
+		hierarchy := strings.SplitN(strings.TrimSpace(line), ":", 3) // number, controllers, group
+		for file, values := range map[string]struct{ limited, free string }{
+			"cpu.cfs_quota_us": {"%d", "-1"},                // version 1
+			"cpu.max":          {"%d 100000", "max 100000"}, // version 2
+		} {
+			value := values.free
+			if quota > 0 {
+				value = fmt.Sprintf(values.limited, quota.Microseconds())
 			}
-		case number == "0" && controllers == "":
-			file, value = dir+"/cpu.max", fmt.Sprintf("%d 100000", quota.Microseconds())
-			if quota == 0 {
-				value = "max 100000"
+			file = filepath.Join("/sys/fs/cgroup", hierarchy[1], hierarchy[2], file)
+			if _, err := os.Stat(file); err == nil {
+				kit.Must(t, os.WriteFile(file, []byte(value), 0o644))
+				return
 			}
-		}
-		if _, err := os.Stat(file); file != "" && err == nil {
-			kit.Must(t, os.WriteFile(file, []byte(value), 0o644))
-			return
 		}
 	}
 	t.Fatalf("%s: no CPU controller in %s", pod.Name, text)
@@ -191,8 +158,7 @@ func (s *suite) testTrust(t *testing.T) {
 	s.begin("StsWebhookNotTrusted", "StsWebhookRotationOverdue")
 	s.Kubectl(t, "patch", "mutatingwebhookconfiguration", webhook.Configuration, "--type=json", "--patch", fmt.Sprintf(
 		`[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":%q},{"op":"replace","path":"/webhooks/1/clientConfig/caBundle","value":%[1]q}]`, bundle))
-	s.fires(t, "StsWebhookNotTrusted")
-	s.fires(t, "StsWebhookRotationOverdue")
+	s.fires(t, "StsWebhookNotTrusted", "StsWebhookRotationOverdue")
 	s.Kubectl(t, "apply", "-f", s.Path("manifests/10-rbac.yaml"))
 	s.end("StsWebhookNotTrusted", "StsWebhookRotationOverdue")
 	s.gone(t, "StsWebhookNotTrusted", "StsWebhookRotationOverdue")
@@ -201,11 +167,8 @@ func (s *suite) testTrust(t *testing.T) {
 // testWaiting ends what testNoReplica began, the way the runbook says.
 func (s *suite) testWaiting(t *testing.T) {
 	s.fires(t, "StsWebhookPodsWaiting")
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{webhook.Annotation: rightRule},
-	}}}})
-	kit.Must(t, err)
-	s.Kubectl(t, "--namespace", namespace, "patch", "statefulset", "waiting", "--patch", string(patch))
+	s.Kubectl(t, "--namespace", namespace, "patch", "statefulset", "waiting", "--patch",
+		fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, webhook.Annotation, kit.ByParity))
 	s.Kubectl(t, "--namespace", namespace, "delete", "pod", "waiting-0")
 	s.end("StsWebhookPodsWaiting")
 	s.gone(t, "StsWebhookPodsWaiting")

@@ -4,20 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/api"
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -31,14 +30,8 @@ const faster = 30
 // address is where Prometheus listens, in the network of node-1.
 const address = "127.0.0.1:9090"
 
-// prometheus is a running Prometheus.
-type prometheus struct {
-	client http.Client
-	log    string
-}
-
 // startPrometheus scrapes the replicas of the cluster with the documented job and the shortened rules.
-func startPrometheus(ctx context.Context, t *testing.T, w *webhook.Webhook) *prometheus {
+func startPrometheus(ctx context.Context, t *testing.T, w *webhook.Webhook) v1.API {
 	t.Helper()
 	path, err := program(ctx, "prometheus", true)
 	kit.Must(t, err)
@@ -61,11 +54,7 @@ func startPrometheus(ctx context.Context, t *testing.T, w *webhook.Webhook) *pro
 	// Bounded, should this process be killed.
 	argv := append(append([]string{"timeout", "20m"}, c.Enter("node-1")...), path, "--config.file="+filepath.Join(dir, "prometheus.yaml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
-	p := &prometheus{log: filepath.Join(dir, "log"), client: http.Client{
-		Timeout:   10 * time.Second,
-		Transport: &http.Transport{DialContext: c.Dialer("node-1"), DisableKeepAlives: true},
-	}}
-	log, err := os.Create(p.log)
+	log, err := os.Create(filepath.Join(dir, "log"))
 	kit.Must(t, err)
 	defer log.Close()
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -75,11 +64,16 @@ func startPrometheus(ctx context.Context, t *testing.T, w *webhook.Webhook) *pro
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
-			text, _ := os.ReadFile(p.log)
+			text, _ := os.ReadFile(log.Name())
 			t.Logf("log of Prometheus:\n%s", text[max(0, len(text)-4000):])
 		}
 	})
-	return p
+	client, err := api.NewClient(api.Config{Address: "http://" + address, Client: &http.Client{
+		Timeout:   10 * time.Second,
+		Transport: &http.Transport{DialContext: c.Dialer("node-1"), DisableKeepAlives: true},
+	}})
+	kit.Must(t, err)
+	return v1.NewAPI(client)
 }
 
 // discover does until ctx ends what kubernetes_sd_configs does, which Debian leaves out of its Prometheus: it lists a target for each
@@ -144,66 +138,4 @@ func TestRulesAreShortenedInTimeOnly(t *testing.T) {
 	if want := "increase(a[20s]) > 10 and b > 120"; got.Expr != want || got.For != "10s" {
 		t.Errorf("got %q for %s, want %q for 10s", got.Expr, got.For, want)
 	}
-}
-
-// alert is one that is pending or firing.
-type alert struct {
-	Labels map[string]string `json:"labels"`
-	State  string            `json:"state"`
-	Value  string            `json:"value"`
-}
-
-func (p *prometheus) alerts(ctx context.Context) ([]alert, error) {
-	var data struct {
-		Alerts []alert `json:"alerts"`
-	}
-	err := p.get(ctx, "alerts", nil, &data)
-	return data.Alerts, err
-}
-
-// query returns the values of an expression, without NaN.
-func (p *prometheus) query(ctx context.Context, expression string) ([]float64, error) {
-	var data struct {
-		Result []struct {
-			Value [2]any `json:"value"`
-		} `json:"result"`
-	}
-	if err := p.get(ctx, "query", url.Values{"query": {expression}}, &data); err != nil {
-		return nil, fmt.Errorf("query %s: %w", expression, err)
-	}
-	var values []float64
-	for _, r := range data.Result {
-		text, _ := r.Value[1].(string)
-		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, fmt.Errorf("query %s: %w", expression, err)
-		}
-		if !math.IsNaN(v) {
-			values = append(values, v)
-		}
-	}
-	return values, nil
-}
-
-func (p *prometheus) get(ctx context.Context, what string, parameters url.Values, data any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/"+what+"?"+parameters.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	response, err := p.client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	var answer struct {
-		Error string          `json:"error"`
-		Data  json.RawMessage `json:"data"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return fmt.Errorf("read answer of Prometheus: %s: %w", response.Status, err)
-	}
-	if answer.Error != "" {
-		return fmt.Errorf("ask Prometheus: %s", answer.Error)
-	}
-	return json.Unmarshal(answer.Data, data)
 }

@@ -33,27 +33,12 @@ func program(ctx context.Context, name string, fetch bool) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(download)
-	run := func(argv ...string) error {
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Dir = download
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("run %s: %w: %s", strings.Join(argv, " "), err, out)
-		}
-		return nil
-	}
-	get := []string{"apt-get", "download", "prometheus"}
-	if err := run(get...); err != nil {
-		// A fresh machine has no package lists, or old ones.
-		if err := errors.Join(run("apt-get", "update"), run(get...)); err != nil {
-			return "", fmt.Errorf("get Debian's package prometheus: %w", err)
-		}
-	}
-	packages, err := filepath.Glob(filepath.Join(download, "prometheus_*.deb"))
-	if err != nil || len(packages) != 1 {
-		return "", fmt.Errorf("get Debian's package prometheus: found %v, %w", packages, err)
-	}
-	if err := run("dpkg-deb", "--extract", packages[0], dir); err != nil {
-		return "", err
+	// A fresh machine has no package lists, or old ones.
+	const get = `apt-get download prometheus || { apt-get update && apt-get download prometheus; } && dpkg-deb --extract prometheus_*.deb "$0"`
+	cmd := exec.CommandContext(ctx, "sh", "-c", get, dir)
+	cmd.Dir = download
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("get Debian's package prometheus: %w: %s", err, out)
 	}
 	return path, nil
 }

@@ -2,9 +2,13 @@ package monitoring
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
+
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
@@ -19,7 +23,7 @@ const waitTimeout = 90 * time.Second
 // suite is what the incidents share.
 type suite struct {
 	*kit.Suite
-	*prometheus
+	prometheus v1.API
 	// begun and ended are when the incident of an alert did.
 	begun, ended map[string]time.Time
 }
@@ -86,25 +90,25 @@ func (s *suite) end(alerts ...string) {
 	}
 }
 
-// fires waits until the alert does.
-func (s *suite) fires(t *testing.T, name string) {
+// fires waits until each of the alerts does.
+func (s *suite) fires(t *testing.T, names ...string) {
 	t.Helper()
-	var found alert
-	s.Eventually(t, waitTimeout, func() error {
-		all, err := s.alerts(s.Ctx)
-		if err != nil {
-			return err
-		}
-		for _, a := range all {
-			if a.Labels["alertname"] == name && a.State == "firing" {
-				found = a
-				return nil
+	for _, name := range names {
+		s.Eventually(t, waitTimeout, func() error {
+			all, err := s.prometheus.Alerts(s.Ctx)
+			if err != nil {
+				return err
 			}
-		}
-		return fmt.Errorf("%s does not fire; pending or firing are %+v", name, all)
-	})
-	delete(found.Labels, "alertname")
-	s.Remark("%-28s fires %6.1f s after its incident began: %s %v", name, time.Since(s.begun[name]).Seconds(), found.Value, found.Labels)
+			for _, a := range all.Alerts {
+				if a.Labels["alertname"] == model.LabelValue(name) && a.State == v1.AlertStateFiring {
+					delete(a.Labels, "alertname")
+					s.Remark("%-28s fires %6.1f s after its incident began: %s %v", name, time.Since(s.begun[name]).Seconds(), a.Value, a.Labels)
+					return nil
+				}
+			}
+			return fmt.Errorf("%s does not fire; pending or firing are %+v", name, all.Alerts)
+		})
+	}
 }
 
 // gone waits until nothing is pending or firing with these names.
@@ -112,33 +116,38 @@ func (s *suite) gone(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		s.Eventually(t, waitTimeout, func() error {
-			all, err := s.alerts(s.Ctx)
-			if err != nil {
-				return err
+			all, err := s.prometheus.Alerts(s.Ctx)
+			named := func(a v1.Alert) bool { return a.Labels["alertname"] == model.LabelValue(name) }
+			if err == nil && slices.ContainsFunc(all.Alerts, named) {
+				err = fmt.Errorf("%s goes on: %+v", name, all.Alerts)
 			}
-			if slices.ContainsFunc(all, func(a alert) bool { return a.Labels["alertname"] == name }) {
-				return fmt.Errorf("%s goes on: %+v", name, all)
-			}
-			return nil
+			return err
 		})
 		s.Remark("%-28s was gone %5.1f s after its incident ended", name, time.Since(s.ended[name]).Seconds())
 	}
 }
 
+// query returns the values of an expression, without NaN.
+func (s *suite) query(expression string) (model.Vector, error) {
+	found, _, _, err := s.prometheus.Query(s.Ctx, expression, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("query %s: %w", expression, err)
+	}
+	vector, _ := found.(model.Vector)
+	return slices.DeleteFunc(vector, func(sample *model.Sample) bool { return math.IsNaN(float64(sample.Value)) }), nil
+}
+
 // testQuiet waits until two replicas are scraped and there is no alert, not even a pending one.
 func (s *suite) testQuiet(t *testing.T) {
 	s.Eventually(t, waitTimeout, func() error {
-		up, err := s.query(s.Ctx, "sts_webhook_trusted == 1")
+		up, err := s.query("sts_webhook_trusted == 1")
 		if err != nil {
 			return err
 		}
-		all, err := s.alerts(s.Ctx)
-		if err != nil {
-			return err
+		all, err := s.prometheus.Alerts(s.Ctx)
+		if err == nil && (len(up) != 2 || len(all.Alerts) > 0) {
+			err = fmt.Errorf("%d replicas are trusted and there are the alerts %+v, want 2 and none", len(up), all.Alerts)
 		}
-		if len(up) != 2 || len(all) > 0 {
-			return fmt.Errorf("%d replicas are trusted and there are the alerts %+v, want 2 and none", len(up), all)
-		}
-		return nil
+		return err
 	})
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 
 	"sts-mutating-webhook/test/kit"
 )
@@ -18,33 +20,35 @@ import (
 // revision has it, however far a rollout would have come.
 func (s *suite) replace(t *testing.T, changed []*appsv1.StatefulSet) {
 	for _, set := range changed {
-		s.Eventually(t, 30*time.Second, func() error { // the controller writes the status meanwhile
-			live, err := s.Client.AppsV1().StatefulSets(set.Namespace).Get(s.Ctx, set.Name, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
-			live.Spec.Template, live.Spec.UpdateStrategy = set.Spec.Template, set.Spec.UpdateStrategy
-			_, err = s.Client.AppsV1().StatefulSets(set.Namespace).Update(s.Ctx, live, metav1.UpdateOptions{})
-			return err
+		patch, err := json.Marshal([]map[string]any{
+			{"op": "replace", "path": "/spec/template", "value": set.Spec.Template},
+			{"op": "replace", "path": "/spec/updateStrategy", "value": set.Spec.UpdateStrategy},
 		})
+		kit.Must(t, err)
+		_, err = s.Client.AppsV1().StatefulSets(set.Namespace).Patch(s.Ctx, set.Name, types.JSONPatchType, patch, metav1.PatchOptions{})
+		kit.Must(t, err)
 	}
 	var old []corev1.Pod
 	for _, set := range changed {
 		old = append(old, s.deletePods(t, set)...)
 	}
 	for _, pod := range old {
-		s.Eventually(t, 30*time.Second, func() error {
-			if found, exists, _ := s.pods.GetByKey(pod.Namespace + "/" + pod.Name); exists && found.(*corev1.Pod).UID == pod.UID {
-				return fmt.Errorf("pod %s is still there", pod.Name)
-			}
-			return nil
-		})
+		s.awaitGone(t, s.pods, &pod)
 	}
 	for _, set := range changed { // or a refused one would be tried again only when the controller's backoff ends
-		patch := []byte(`{"metadata":{"annotations":{"plan-test/try-again":"now"}}}`)
-		_, err := s.Client.AppsV1().StatefulSets(set.Namespace).Patch(s.Ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
-		kit.Must(t, err)
+		kit.Must(t, s.nudge(s.Ctx, keyOf(set)))
 	}
+}
+
+// awaitGone waits until the informer knows that an object is gone; there may be another of its name.
+func (s *suite) awaitGone(t *testing.T, known cache.Store, object metav1.Object) {
+	s.Eventually(t, 30*time.Second, func() error {
+		found, exists, _ := known.GetByKey(object.GetNamespace() + "/" + object.GetName())
+		if exists && found.(metav1.Object).GetUID() == object.GetUID() {
+			return fmt.Errorf("%s is still there", object.GetName())
+		}
+		return nil
+	})
 }
 
 // deletePods deletes the pods of a StatefulSet, and the events about refused ones, which say nothing of the new template. It
@@ -62,14 +66,8 @@ func (s *suite) deletePods(t *testing.T, set *appsv1.StatefulSet) []corev1.Pod {
 	refusals, err := s.Client.CoreV1().Events(set.Namespace).List(s.Ctx, events)
 	kit.Must(t, err)
 	kit.Must(t, s.Client.CoreV1().Events(set.Namespace).DeleteCollection(s.Ctx, metav1.DeleteOptions{}, events))
-	for i := range refusals.Items {
-		s.Eventually(t, 30*time.Second, func() error {
-			event := &refusals.Items[i]
-			if found, exists, _ := s.events.GetByKey(event.Namespace + "/" + event.Name); exists && found.(*corev1.Event).UID == event.UID {
-				return fmt.Errorf("event %s is still there", event.Name)
-			}
-			return nil
-		})
+	for _, event := range refusals.Items {
+		s.awaitGone(t, s.events, &event)
 	}
 	selector := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(set.Spec.Selector)}
 	pods, err := s.Client.CoreV1().Pods(set.Namespace).List(s.Ctx, selector)
@@ -82,14 +80,8 @@ func (s *suite) deletePods(t *testing.T, set *appsv1.StatefulSet) []corev1.Pod {
 func (s *suite) bindClaims(t *testing.T, sets []*appsv1.StatefulSet) {
 	var made []*corev1.PersistentVolumeClaim
 	for _, set := range sets {
-		for i := range *set.Spec.Replicas {
-			if len(set.Spec.VolumeClaimTemplates) > 0 {
-				ordinal := i
-				if set.Spec.Ordinals != nil {
-					ordinal += set.Spec.Ordinals.Start
-				}
-				made = append(made, s.createClaim(t, set.Namespace, fmt.Sprintf("data-%s-%d", set.Name, ordinal)))
-			}
+		for i := range *set.Spec.Replicas * int32(len(set.Spec.VolumeClaimTemplates)) { // there is one template, or none
+			made = append(made, s.createClaim(t, set.Namespace, fmt.Sprintf("data-%s-%d", set.Name, first(set)+i)))
 		}
 	}
 	for _, claim := range made {

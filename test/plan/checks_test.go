@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,31 +20,17 @@ import (
 const maxPrinted = 10
 
 // warnings keeps what the API server warns of.
-type warnings struct {
-	mu    sync.Mutex
-	texts []string // guarded by mu
-}
+type warnings []string
 
-func (w *warnings) HandleWarningHeader(_ int, _, text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.texts = append(w.texts, text)
-}
-
-func (w *warnings) take() (texts []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	texts, w.texts = w.texts, nil
-	return texts
-}
+func (w *warnings) HandleWarningHeader(_ int, _, text string) { *w = append(*w, text) }
 
 // testChecks compares plan with what the webhook says when a StatefulSet is applied: it refuses those with an error, and warns of
 // the same, from the nodes that it remembers.
 func (s *suite) testChecks(t *testing.T, samples []*sample) {
 	kit.Must(t, s.StartChecks(s.Ctx))
-	printed := &warnings{}
+	var printed warnings
 	config := s.Cluster.RESTConfig()
-	config.WarningHandler = printed
+	config.WarningHandler = &printed
 	client, err := kubernetes.NewForConfig(config)
 	kit.Must(t, err)
 	var sets []*appsv1.StatefulSet
@@ -59,16 +44,15 @@ func (s *suite) testChecks(t *testing.T, samples []*sample) {
 	planned := s.planFile(t, sets)
 	refused, warned := 0, 0
 	for _, set := range sets {
-		var texts []string
 		s.Eventually(t, 30*time.Second, func() error { // the replicas read the nodes first
+			printed = nil
 			_, err := client.AppsV1().StatefulSets(set.Namespace).Create(s.Ctx, set, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-			texts = printed.take()
-			return compareCheck(planned[keyOf(set)], texts, err)
+			return compareCheck(planned[keyOf(set)], printed, err)
 		})
-		if planned := planned[keyOf(set)]; slices.ContainsFunc(planned, func(r plan.Row) bool { return r.Refused() }) {
+		if slices.ContainsFunc(planned[keyOf(set)], func(r plan.Row) bool { return r.Refused() }) {
 			refused++
 		}
-		warned += len(texts)
+		warned += len(printed)
 	}
 	if refused == 0 || warned == 0 {
 		t.Errorf("%d StatefulSets were refused, %d warnings printed: nothing was compared", refused, warned)

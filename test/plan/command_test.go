@@ -11,19 +11,18 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"sts-mutating-webhook/internal/plan"
 	"sts-mutating-webhook/test/kit"
 )
 
-// key names a StatefulSet.
-type key struct{ namespace, name string }
-
-func keyOf(set *appsv1.StatefulSet) key { return key{set.Namespace, set.Name} }
-
 // plans is what one call of the command says, by StatefulSet.
-type plans map[key][]plan.Row
+type plans map[types.NamespacedName][]plan.Row
+
+func keyOf(set *appsv1.StatefulSet) types.NamespacedName { return client.ObjectKeyFromObject(set) }
 
 // planFile runs plan -f FILE --cluster.
 func (s *suite) planFile(t *testing.T, sets []*appsv1.StatefulSet) plans {
@@ -72,7 +71,7 @@ func (s *suite) plan(t *testing.T, args ...string) plans {
 	}
 	found, wrong := plans{}, false
 	for _, row := range rows {
-		k := key{row.Namespace, row.StatefulSet}
+		k := types.NamespacedName{Namespace: row.Namespace, Name: row.StatefulSet}
 		found[k] = append(found[k], row)
 		wrong = wrong || row.Refused()
 	}
@@ -81,5 +80,3 @@ func (s *suite) plan(t *testing.T, args ...string) plans {
 	}
 	return found
 }
-
-// gone reports whether an object has changed, or is not there any more.

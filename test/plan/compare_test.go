@@ -135,61 +135,60 @@ func compareNode(row *plan.Row, pod *corev1.Pod) []string {
 }
 
 func TestCompareSeesWhatIsWrong(t *testing.T) {
-	zero, one := int32(0), int32(1)
-	rows := func(change func(*plan.Row)) []plan.Row {
-		row := plan.Row{
-			Ordinal: &zero, NodeSelector: map[string]string{"zone": "a"}, Nodes: []string{"n1", "n2"},
-			Tolerations: []corev1.Toleration{{Key: "zone", Value: "a"}},
-		}
-		change(&row)
-		return []plan.Row{row}
-	}
-	right := func(*plan.Row) {}
-	refused := func(message string) func(*plan.Row) {
-		return func(r *plan.Row) { r.Problems = []plan.Problem{{Severity: plan.Error, Message: message}} }
-	}
+	same := func(*plan.Row) {}
+	refused := func(r *plan.Row) { r.Problems = []plan.Problem{{Severity: plan.Error, Message: "bad rule"}} }
 	nowhere := func(r *plan.Row) {
 		r.Nodes, r.Problems = []string{}, []plan.Problem{{Severity: plan.Warning, Message: "no node"}}
 	}
-	podOn := func(node string, change func(*corev1.Pod)) outcome {
-		pod := &corev1.Pod{Spec: corev1.PodSpec{
-			NodeName: node, NodeSelector: map[string]string{"zone": "a"},
-			Tolerations: []corev1.Toleration{{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: new(int64(300))}, {Key: "zone", Value: "a"}},
-		}}
-		change(pod)
-		return outcome{pod: pod}
-	}
-	same := func(*corev1.Pod) {}
+	on := func(node string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Spec.NodeName = node } }
 	for sentence, tc := range map[string]struct {
-		planned []plan.Row
-		outcome outcome
+		planned func(*plan.Row)
+		pod     func(*corev1.Pod) // nil: there is none
+		refusal string
 		want    string // a part; empty: no difference
 	}{
-		"a pod on a named node":           {rows(right), podOn("n2", same), ""},
-		"a pod on another node":           {rows(right), podOn("n3", same), "n3, which is not among"},
-		"a Pending pod that was foretold": {rows(nowhere), podOn("", same), ""},
-		"a Pending pod that was not":      {rows(right), podOn("", same), "it is Pending, and plan names 2 nodes"},
-		"a pod that should be Pending":    {rows(nowhere), podOn("n1", same), "says that it will be Pending"},
-		"no node and no problem":          {rows(func(r *plan.Row) { r.Nodes = []string{} }), podOn("", same), "no problem either"},
-		"a pod that a kubelet would refuse": {rows(func(r *plan.Row) {
+		"a pod on a named node":           {same, on("n2"), "", ""},
+		"a pod on another node":           {same, on("n3"), "", "n3, which is not among"},
+		"a Pending pod that was foretold": {nowhere, on(""), "", ""},
+		"a Pending pod that was not":      {same, on(""), "", "it is Pending, and plan names 2 nodes"},
+		"a pod that should be Pending":    {nowhere, on("n1"), "", "says that it will be Pending"},
+		"no node and no problem":          {func(r *plan.Row) { r.Nodes = []string{} }, on(""), "", "no problem either"},
+		"a pod that a kubelet would refuse": {func(r *plan.Row) {
 			r.Nodes, r.Problems = []string{}, []plan.Problem{{Severity: plan.Warning, Field: nodeNameField}}
-		}), podOn("n1", same), ""},
-		"no nodes were asked for": {rows(func(r *plan.Row) { r.Nodes = nil }), podOn("n1", same), "plan knows no nodes"},
-		"another selector":        {rows(right), podOn("n1", func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }), "nodeSelector: plan says map[zone:a], the pod has map[zone:b]"},
-		"another toleration":      {rows(right), podOn("n1", func(p *corev1.Pod) { p.Spec.Tolerations[1].Value = "b" }), "tolerations: "},
-		"a toleration too many":   {rows(right), podOn("n1", func(p *corev1.Pod) { p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "x"}) }), "tolerations: "},
-		"a preference too many": {rows(right), podOn("n1", func(p *corev1.Pod) {
-			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: make([]corev1.PreferredSchedulingTerm, 1)}}
-		}), "preferred: "},
-		"a refusal that was foretold":     {rows(refused("bad rule")), outcome{refusal: "denied: bad rule"}, ""},
-		"a refusal with another message":  {rows(refused("bad rule")), outcome{refusal: "denied: bad name"}, "plan does not say so"},
-		"a refusal that was not foretold": {rows(right), outcome{refusal: "denied"}, "plan does not say so"},
-		"a pod that should be refused":    {rows(refused("bad rule")), podOn("n1", same), "says that it will be refused"},
-		"a pod of another ordinal":        {rows(func(r *plan.Row) { r.Ordinal = &one }), podOn("n1", same), "no row for it"},
-		"an ordinal that nobody tried":    {rows(refused("bad rule")), outcome{}, ""},
+		}, on("n1"), "", ""},
+		"no nodes were asked for": {func(r *plan.Row) { r.Nodes = nil }, on("n1"), "", "plan knows no nodes"},
+		"another selector": {same, func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }, "",
+			"nodeSelector: plan says map[zone:a], the pod has map[zone:b]"},
+		"another toleration": {same, func(p *corev1.Pod) { p.Spec.Tolerations[1].Value = "b" }, "", "tolerations: "},
+		"a toleration too many": {same, func(p *corev1.Pod) {
+			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "x"})
+		}, "", "tolerations: "},
+		"a preference too many": {same, func(p *corev1.Pod) {
+			nodeAffinity(&p.Spec).PreferredDuringSchedulingIgnoredDuringExecution = make([]corev1.PreferredSchedulingTerm, 1)
+		}, "", "preferred: "},
+		"a refusal that was foretold":     {refused, nil, "denied: bad rule", ""},
+		"a refusal with another message":  {refused, nil, "denied: bad name", "plan does not say so"},
+		"a refusal that was not foretold": {same, nil, "denied", "plan does not say so"},
+		"a pod that should be refused":    {refused, on("n1"), "", "says that it will be refused"},
+		"a pod of another ordinal":        {func(r *plan.Row) { *r.Ordinal = 1 }, on("n1"), "", "no row for it"},
+		"an ordinal that nobody tried":    {refused, nil, "", ""},
 	} {
 		t.Run(sentence, func(t *testing.T) {
-			got := strings.Join(compare(tc.planned, tc.outcome), "; ")
+			row := plan.Row{
+				Ordinal: new(int32), NodeSelector: map[string]string{"zone": "a"}, Nodes: []string{"n1", "n2"},
+				Tolerations: []corev1.Toleration{{Key: "zone", Value: "a"}},
+			}
+			tc.planned(&row)
+			o := outcome{refusal: tc.refusal}
+			if tc.pod != nil {
+				added := corev1.Toleration{Key: corev1.TaintNodeNotReady, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}
+				added.TolerationSeconds = new(int64(300))
+				o.pod = &corev1.Pod{Spec: corev1.PodSpec{
+					NodeName: "n1", NodeSelector: map[string]string{"zone": "a"}, Tolerations: []corev1.Toleration{added, {Key: "zone", Value: "a"}},
+				}}
+				tc.pod(o.pod)
+			}
+			got := strings.Join(compare([]plan.Row{row}, o), "; ")
 			if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 
@@ -64,7 +65,8 @@ func generate(seed uint64, index int) *sample {
 		s.is("ordinals.start")
 	}
 	if chance(r, 12) && first < 1000 {
-		s.claim(set)
+		set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{claimTemplate()}
+		s.is("a claim")
 	}
 	set.Spec.Template = s.randomTemplate(r, labels, first, int(replicas))
 	s.set = set
@@ -80,12 +82,6 @@ func (s *sample) randomName(r *rand.Rand) string {
 		name += strings.Repeat("x", 50+r.IntN(14)-len(name))
 	}
 	return name
-}
-
-// claim gives the pods a volume that is bound where they run.
-func (s *sample) claim(set *appsv1.StatefulSet) {
-	set.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{claimTemplate()}
-	s.is("a claim")
 }
 
 // change makes next, for a part of the samples: another template, with a partition or OnDelete.
@@ -117,9 +113,7 @@ func (s *sample) randomTemplate(r *rand.Rand, labels map[string]string, first, r
 			Containers:                    []corev1.Container{{Name: "pause", Image: cluster.PauseImage, ImagePullPolicy: corev1.PullIfNotPresent}},
 		},
 	}
-	for key, value := range labels {
-		t.Labels[key] = value
-	}
+	maps.Copy(t.Labels, labels)
 	annotation := s.randomRules(r, first, replicas)
 	if chance(r, 10) {
 		annotation = pick(r, mistakes)

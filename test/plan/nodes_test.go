@@ -1,17 +1,12 @@
 package plan
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"sts-mutating-webhook/test/fakenode"
-	"sts-mutating-webhook/test/kit"
 )
 
 // nodeCount is the number of fake nodes.
@@ -70,11 +65,5 @@ func (s *suite) startNodes(t *testing.T, r *rand.Rand) {
 	for i := range nodeCount {
 		nodes = append(nodes, fakeNode(r, i))
 	}
-	started, err := fakenode.Start(s.Ctx, s.Client, nodes)
-	kit.Must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), time.Minute)
-		defer cancel()
-		kit.Must(t, started.Remove(ctx))
-	})
+	s.StartNodes(t, nodes)
 }

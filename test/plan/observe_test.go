@@ -7,6 +7,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // observation is what became of the pods of a StatefulSet.
@@ -21,20 +23,17 @@ type observation struct {
 // observe looks at the pods of a StatefulSet, as the informers know them. It knows nothing of plan: every pod must be there, on a
 // node or unschedulable, unless an event says that it was refused, or one before it keeps it from being created.
 func (s *suite) observe(set *appsv1.StatefulSet) (o observation) {
-	first := int32(0)
-	if set.Spec.Ordinals != nil {
-		first = set.Spec.Ordinals.Start
-	}
 	ordered := set.Spec.PodManagementPolicy == appsv1.OrderedReadyPodManagement
 	refused := false
 	for i := range *set.Spec.Replicas {
-		found := s.outcome(set, first+i)
+		ordinal := first(set) + i
+		found := s.outcome(set, ordinal)
 		pod := found.pod
 		if pod == nil && found.refusal == "" {
 			if refused { // the controller stops at the first failure
 				continue
 			}
-			o.unsettled = fmt.Sprintf("no pod %d, and no event says why", first+i)
+			o.unsettled = fmt.Sprintf("no pod %d, and no event says why", ordinal)
 			return o
 		}
 		o.outcomes = append(o.outcomes, found)
@@ -45,7 +44,7 @@ func (s *suite) observe(set *appsv1.StatefulSet) (o observation) {
 			o.unsettled = "the scheduler has not decided about " + pod.Name
 		case pod.Labels[appsv1.ControllerRevisionHashLabelKey] != revision(set, i):
 			o.unsettled = fmt.Sprintf("pod %s is of revision %s, want %s", pod.Name, pod.Labels[appsv1.ControllerRevisionHashLabelKey], revision(set, i))
-		case ordered && pod.Spec.NodeName != "" && !ready(pod):
+		case ordered && pod.Spec.NodeName != "" && !kit.Ready(*pod):
 			o.unsettled = pod.Name + " is not Ready"
 		case ordered && pod.Spec.NodeName == "":
 			o.blocked = i < *set.Spec.Replicas-1
@@ -91,8 +90,10 @@ func unschedulable(pod *corev1.Pod) bool {
 	})
 }
 
-func ready(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
+// first is the ordinal of a StatefulSet's first pod.
+func first(set *appsv1.StatefulSet) int32 {
+	if set.Spec.Ordinals == nil {
+		return 0
+	}
+	return set.Spec.Ordinals.Start
 }

@@ -54,7 +54,7 @@ func nodeAffinity(spec *corev1.PodSpec) *corev1.NodeAffinity {
 	return spec.Affinity.NodeAffinity
 }
 
-// Claims bind only to volumes that are there already; see startVolumes.
+// Claims bind only to volumes that are there already; see bindClaims.
 const storageClass = "plan-test"
 
 func claimTemplate() corev1.PersistentVolumeClaim {

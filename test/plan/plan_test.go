@@ -2,7 +2,6 @@ package plan
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -35,6 +34,8 @@ const (
 	batch = 100
 	// settleTime bounds the wait for the pods of a batch, which takes some ten seconds.
 	settleTime = 90 * time.Second
+	// nudgeAfter is when the controller is made to look again.
+	nudgeAfter = 30 * time.Second
 	// maxReported bounds the StatefulSets that are printed in full.
 	maxReported = 5
 )
@@ -74,7 +75,7 @@ func TestEndToEndPlan(t *testing.T) {
 func (s *suite) try(t *testing.T, samples []*sample) {
 	namespace := s.Namespace(t, "plan-")
 	var sets, changed []*appsv1.StatefulSet
-	byKey := map[key]*sample{}
+	byKey := map[types.NamespacedName]*sample{}
 	for _, sample := range samples {
 		for class := range sample.classes {
 			s.covered[class]++
@@ -113,8 +114,8 @@ func (s *suite) try(t *testing.T, samples []*sample) {
 }
 
 // settle waits until nothing more becomes of the pods, and compares each with its plan.
-func (s *suite) settle(t *testing.T, byKey map[key]*sample, sets []*appsv1.StatefulSet, planned plans) {
-	waiting := map[key]string{}
+func (s *suite) settle(t *testing.T, byKey map[types.NamespacedName]*sample, sets []*appsv1.StatefulSet, planned plans) {
+	waiting := map[types.NamespacedName]string{}
 	for _, set := range sets {
 		waiting[keyOf(set)] = "not looked at"
 	}
@@ -122,7 +123,7 @@ func (s *suite) settle(t *testing.T, byKey map[key]*sample, sets []*appsv1.State
 	look := func(ctx context.Context) (bool, error) {
 		if now := time.Now(); now.After(nudge) {
 			nudge = now.Add(nudgeAfter)
-			if err := s.nudge(ctx, slices.Collect(maps.Keys(waiting))); err != nil {
+			if err := s.nudge(ctx, slices.Collect(maps.Keys(waiting))...); err != nil {
 				return false, err
 			}
 		}
@@ -147,7 +148,7 @@ func (s *suite) settle(t *testing.T, byKey map[key]*sample, sets []*appsv1.State
 	}
 	if err := wait.PollUntilContextTimeout(s.Ctx, 500*time.Millisecond, settleTime, true, look); err != nil {
 		for k, why := range waiting {
-			t.Errorf("after %v the pods of StatefulSet %d (%s) are still not what they will be: %s\nplan: %s", settleTime, byKey[k].index, k.name, why, text(planned[k]))
+			t.Errorf("after %v the pods of StatefulSet %d (%s) are still not what they will be: %s\nplan: %s", settleTime, byKey[k].index, k.Name, why, text(planned[k]))
 		}
 		if len(waiting) == 0 {
 			t.Fatal(err)
@@ -155,15 +156,12 @@ func (s *suite) settle(t *testing.T, byKey map[key]*sample, sets []*appsv1.State
 	}
 }
 
-// nudgeAfter is when the controller is made to look again.
-const nudgeAfter = 30 * time.Second
-
 // nudge changes StatefulSets in a way that means nothing. The controller drops events when it has many, and what it was refused it
 // tries again, and says again, after minutes; but at once when a StatefulSet changes.
-func (s *suite) nudge(ctx context.Context, sets []key) error {
-	for _, k := range sets {
+func (s *suite) nudge(ctx context.Context, sets ...types.NamespacedName) error {
+	for _, set := range sets {
 		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"nudged":%q}}}`, time.Now().Format(time.RFC3339))
-		if _, err := s.Client.AppsV1().StatefulSets(k.namespace).Patch(ctx, k.name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		if _, err := s.Client.AppsV1().StatefulSets(set.Namespace).Patch(ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 			return fmt.Errorf("nudge: %w", err)
 		}
 	}
@@ -264,7 +262,7 @@ func (s *suite) report(t *testing.T, samples int) {
 func text(object any) string {
 	content, err := yaml.Marshal(object)
 	if err != nil {
-		content, _ = json.Marshal(object)
+		return err.Error()
 	}
 	return string(content)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Behaviour is how the robot answers: one of the constants, or made by Errcode or
-// Status. Its text is also its name at the control address.
+// Status.
 type Behaviour string
 
 // Behaviours. Hang and SlowLoris end when the client gives up.
@@ -37,19 +37,6 @@ func Errcode(code int) Behaviour { return Behaviour(errcodePrefix + strconv.Itoa
 
 // Status answers every call with this HTTP status and an empty body.
 func Status(status int) Behaviour { return Behaviour(statusPrefix + strconv.Itoa(status)) }
-
-// ParseBehaviour checks a behaviour's name.
-func ParseBehaviour(name string) (Behaviour, error) {
-	b := Behaviour(name)
-	switch b {
-	case OK, Hang, SlowLoris, Reset, HTML, Huge, Redirect, Punish, Echo:
-		return b, nil
-	}
-	if b.code() != 0 || b.status() != 0 {
-		return b, nil
-	}
-	return "", fmt.Errorf("parse behaviour %q: must be ok, hang, slow-loris, reset, html, huge, redirect, punish, echo, errcode:N or status:N", name)
-}
 
 // Behave changes the robot's behaviour for calls that come from now on.
 func (r *Robot) Behave(b Behaviour) {

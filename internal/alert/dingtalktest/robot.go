@@ -1,6 +1,6 @@
-// Package dingtalktest is a stand-in for DingTalk's custom robot, for tests and
-// for a pod of a test cluster. It checks what the real one checks, as far as that
-// is documented: method, media type, token, signature and its age, keyword, body
+// Package dingtalktest is a stand-in for DingTalk's custom robot, for tests with
+// and without a cluster. It checks what the real one checks, as far as that is
+// documented: method, media type, token, signature and its age, keyword, body
 // size, the shape of the message and 20 messages a minute with 10 minutes of
 // silence as the penalty. Like the real one it answers errors with HTTP 200.
 package dingtalktest
@@ -52,24 +52,24 @@ type Robot struct {
 
 // Message is what the robot accepted.
 type Message struct {
-	At        time.Time `json:"at"`
-	Type      string    `json:"type"`
-	Title     string    `json:"title,omitempty"` // markdown only
-	Text      string    `json:"text"`
-	AtMobiles []string  `json:"atMobiles,omitempty"`
-	AtUserIDs []string  `json:"atUserIds,omitempty"`
-	AtAll     bool      `json:"atAll,omitempty"`
-	Bytes     int       `json:"bytes"` // of the body
+	At        time.Time
+	Type      string
+	Title     string // markdown only
+	Text      string
+	AtMobiles []string
+	AtUserIDs []string
+	AtAll     bool
+	Bytes     int // of the body
 }
 
 // Stats count what happened since the start.
 type Stats struct {
-	Calls        int         `json:"calls"`    // that reached the robot, whatever became of them
-	Accepted     int         `json:"accepted"` // answered with errcode 0
-	Refused      map[int]int `json:"refused"`  // by errcode
-	Bans         int         `json:"bans"`     // penalties that began
-	MaxPerWindow int         `json:"maxPerWindow"`
-	Reused       int         `json:"reused"` // calls that repeated an earlier call's signature
+	Calls        int         // that reached the robot, whatever became of them
+	Accepted     int         // answered with errcode 0
+	Refused      map[int]int // by errcode
+	Bans         int         // penalties that began
+	MaxPerWindow int
+	Reused       int // calls that repeated an earlier call's signature
 }
 
 // New returns a robot that behaves well.
@@ -97,13 +97,6 @@ func (r *Robot) Stats() Stats {
 		out.Refused[code] = n
 	}
 	return out
-}
-
-// Forget drops the accepted messages; the counts and the rule's memory stay.
-func (r *Robot) Forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.messages = nil
 }
 
 // ServeHTTP takes one call.

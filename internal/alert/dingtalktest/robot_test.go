@@ -162,34 +162,6 @@ func TestWhoIsReallyCalled(t *testing.T) {
 	}
 }
 
-func TestControl(t *testing.T) {
-	robot, k := newRobot(Options{})
-	k.call().send(t, robot)
-	ask := func(method, path string) (int, string) {
-		w := httptest.NewRecorder()
-		robot.Control().ServeHTTP(w, httptest.NewRequest(method, path, nil))
-		return w.Code, w.Body.String()
-	}
-	if code, body := ask("GET", "/messages"); code != 200 || !strings.Contains(body, `"text":"hello @138 @boss"`) {
-		t.Errorf("messages: %d %s", code, body)
-	}
-	if code, body := ask("GET", "/stats"); code != 200 || !strings.Contains(body, `"accepted":1`) {
-		t.Errorf("stats: %d %s", code, body)
-	}
-	if code, _ := ask("DELETE", "/messages"); code != 204 || len(robot.Messages()) != 0 {
-		t.Errorf("forget: %d, %d messages left", code, len(robot.Messages()))
-	}
-	if code, body := ask("GET", "/messages"); code != 200 || strings.TrimSpace(body) != "[]" {
-		t.Errorf("no messages: %d %s, want an empty list", code, body)
-	}
-	if code, _ := ask("PUT", "/behaviour/errcode:300001"); code != 204 || k.call().send(t, robot) != 300001 {
-		t.Errorf("behaviour: %d", code)
-	}
-	if code, _ := ask("PUT", "/behaviour/nonsense"); code != 400 {
-		t.Errorf("an unknown behaviour: %d, want 400", code)
-	}
-}
-
 // TestBehaviours asks a real server, so that what breaks the connection does.
 func TestBehaviours(t *testing.T) {
 	robot, k := newRobot(Options{})
@@ -201,9 +173,6 @@ func TestBehaviours(t *testing.T) {
 		OK: `"errcode":0`, HTML: "<html>", Redirect: "302", Status(503): "503", Errcode(-1): `"errcode":-1`,
 		Hang: "deadline", SlowLoris: "deadline", Huge: "endless", Reset: "reset by peer", Echo: "310000", Punish: `"punish":"deny"`,
 	} {
-		if parsed, err := ParseBehaviour(string(behaviour)); err != nil || parsed != behaviour {
-			t.Errorf("ParseBehaviour(%s) = %s, %v", behaviour, parsed, err)
-		}
 		robot.Behave(behaviour)
 		timeout := 30 * time.Second // a megabyte takes its time on a busy machine
 		if want == "deadline" {
@@ -230,11 +199,6 @@ func TestBehaviours(t *testing.T) {
 		cancel()
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: %.200q, want %q", behaviour, got, want)
-		}
-	}
-	for _, name := range []string{"", "nothing", "errcode:", "errcode:x", "status:0"} {
-		if _, err := ParseBehaviour(name); err == nil {
-			t.Errorf("ParseBehaviour(%q) returned no error", name)
 		}
 	}
 }
