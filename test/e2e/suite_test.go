@@ -63,13 +63,12 @@ func TestEndToEnd(t *testing.T) {
 // setUp brings up an empty cluster with two labelled nodes of three, or uses that of TEST_KUBECONFIG.
 func setUp(t *testing.T) *suite {
 	const storyTime = 12 * time.Minute
+	s := &suite{}
 	if file := os.Getenv("TEST_KUBECONFIG"); file != "" {
-		s := &suite{Suite: kit.StartExisting(t, file, storyTime)}
-		s.nodeOf = s.LabelExistingNodes(t)
-		return s
+		s.Suite = kit.StartExisting(t, file, storyTime)
+	} else {
+		s.Suite = kit.Start(t, kit.Options{Name: "test", Timeout: storyTime, Fresh: true})
 	}
-	s := &suite{Suite: kit.Start(t, kit.Options{Name: "test", Timeout: storyTime, Fresh: true})}
-	s.LabelNodes(t)
-	s.nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
+	s.nodeOf = s.LabelNodes(t)
 	return s
 }
