@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"sts-mutating-webhook/test/kit"
+	"sts-mutating-webhook/test/process"
 	"sts-mutating-webhook/test/webhook"
 )
 
@@ -34,22 +34,12 @@ func (s *suite) testHardening(t *testing.T) {
 	}
 }
 
-// processOf finds the directory in /proc of the webhook's process in a pod. The
-// nodes share this machine's kernel, and a pod's uid is in its cgroup's name.
+// processOf is the directory in /proc of the webhook's process in a pod: the nodes share this machine's kernel.
 func processOf(t *testing.T, pod corev1.Pod) string {
 	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
+	pid, err := process.PID(pod, "/sts-webhook")
 	kit.Must(t, err)
-	for _, dir := range dirs {
-		// Processes may end while they are looked at.
-		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if bytes.HasPrefix(command, []byte("/sts-webhook\x00")) && bytes.Contains(groups, []byte(pod.UID)) {
-			return dir
-		}
-	}
-	t.Fatalf("no process of %s found", pod.Name)
-	return ""
+	return fmt.Sprintf("/proc/%d", pid)
 }
 
 // expectStatus checks identity and rights of a process, see proc_pid_status(5).
@@ -145,13 +135,9 @@ func (s *suite) searchFiles(t *testing.T, name, proc string) {
 func (s *suite) keyLines(t *testing.T) [][]byte {
 	t.Helper()
 	var lines [][]byte
-	data := s.secret(t).Data
-	for key := range maps.Keys(data) {
-		if !strings.HasSuffix(key, ".key") {
-			continue
-		}
-		for _, line := range bytes.Split(data[key], []byte("\n")) {
-			if len(line) > 40 && !bytes.HasPrefix(line, []byte("-----")) {
+	for key, value := range s.secret(t).Data {
+		for line := range bytes.SplitSeq(value, []byte("\n")) {
+			if strings.HasSuffix(key, ".key") && len(line) > 40 && !bytes.HasPrefix(line, []byte("-----")) {
 				lines = append(lines, line)
 			}
 		}
@@ -168,15 +154,9 @@ func containsAny(content []byte, lines [][]byte) bool {
 
 // device is the file system that a file is on.
 func device(path string) (uint64, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return 0, err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, fmt.Errorf("stat %s: no device", path)
-	}
-	return uint64(stat.Dev), nil
+	var stat syscall.Stat_t
+	err := syscall.Lstat(path, &stat)
+	return uint64(stat.Dev), err
 }
 
 // expectNoShell tries to get one, after it made sure that exec works at all.

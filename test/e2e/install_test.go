@@ -6,14 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,17 +75,6 @@ func (s *suite) secret(t *testing.T) *corev1.Secret {
 	return secret
 }
 
-// checks is the configuration that sends us StatefulSets.
-func (s *suite) checks(t *testing.T) *admissionv1.ValidatingWebhookConfiguration {
-	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
-	kit.Must(t, err)
-	if len(configuration.Webhooks) != 1 {
-		t.Fatalf("%d webhooks in %s, want 1", len(configuration.Webhooks), webhook.ValidatingConfiguration)
-	}
-	return configuration
-}
-
 func (s *suite) caBundle(t *testing.T) []byte {
 	t.Helper()
 	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
@@ -113,8 +100,10 @@ func (s *suite) testSecret(t *testing.T) {
 	if !bytes.Equal(bundle, data["ca.crt"]) {
 		t.Errorf("caBundle: got %q, want ca.crt, %q", bundle, data["ca.crt"])
 	}
-	if got := s.checks(t).Webhooks[0].ClientConfig.CABundle; !bytes.Equal(got, bundle) {
-		t.Errorf("caBundle of %s: got %q, want %q", webhook.ValidatingConfiguration, got, bundle)
+	checks, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
+	kit.Must(t, err)
+	if hooks := checks.Webhooks; len(hooks) != 1 || !bytes.Equal(hooks[0].ClientConfig.CABundle, bundle) {
+		t.Errorf("webhooks of %s: got %v, want one with caBundle %q", webhook.ValidatingConfiguration, hooks, bundle)
 	}
 	if block, rest := pem.Decode(bundle); block == nil || len(rest) != 0 {
 		t.Errorf("caBundle: want one certificate, got %q", bundle)
@@ -143,24 +132,13 @@ func (s *suite) testSecret(t *testing.T) {
 // every write, so also with one that was undone at once.
 func (s *suite) installed(t *testing.T) string {
 	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
-	kit.Must(t, err)
-	deployment, err := s.Client.AppsV1().Deployments(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
-	kit.Must(t, err)
-	budget, err := s.Client.PolicyV1().PodDisruptionBudgets(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
-	kit.Must(t, err)
-	replicas, err := s.Replicas(s.Ctx)
-	kit.Must(t, err)
-	secret := s.secret(t)
-	out := fmt.Sprintf("Secret: version %s, keys %d\nconfigurations: versions %s and %s, caBundle %x\ngenerations: Deployment %d, PodDisruptionBudget %d\n",
-		secret.ResourceVersion, len(secret.Data), configuration.ResourceVersion, s.checks(t).ResourceVersion, s.caBundle(t),
-		deployment.Generation, budget.Generation)
-	var uids []string
-	for _, pod := range replicas {
-		uids = append(uids, string(pod.UID))
+	get := func(column string, objects ...string) string {
+		return s.Kubectl(t, append(objects, "--namespace", webhook.Namespace, "--output=custom-columns=KIND:.kind,NAME:.metadata.name,"+column)...)
 	}
-	slices.Sort(uids)
-	return out + "replicas: " + strings.Join(uids, " ")
+	return get("VERSION:.metadata.resourceVersion", "get", "secret/"+webhook.Secret, "mutatingwebhookconfiguration/"+webhook.Configuration,
+		"validatingwebhookconfiguration/"+webhook.ValidatingConfiguration) +
+		get("GENERATION:.metadata.generation", "get", "deployment/"+webhook.Deployment, "poddisruptionbudget/"+webhook.Deployment) +
+		get("UID:.metadata.uid", "get", "pods", "--selector=app="+webhook.Deployment)
 }
 
 func (s *suite) testReapply(t *testing.T) {

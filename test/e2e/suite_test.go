@@ -8,10 +8,13 @@
 package e2e
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"sts-mutating-webhook/test/cluster"
 	"sts-mutating-webhook/test/kit"
 )
 
@@ -20,6 +23,8 @@ type suite struct {
 	*kit.Suite
 	// nodeOf says which node has which value of the label "name".
 	nodeOf map[string]string
+	// plugin is the directory of the program as a kubectl plugin.
+	plugin string
 }
 
 func TestEndToEnd(t *testing.T) {
@@ -63,11 +68,13 @@ func TestEndToEnd(t *testing.T) {
 // setUp brings up an empty cluster with two labelled nodes of three, or uses that of TEST_KUBECONFIG.
 func setUp(t *testing.T) *suite {
 	const storyTime = 12 * time.Minute
-	s := &suite{}
+	s := &suite{plugin: t.TempDir()}
 	if file := os.Getenv("TEST_KUBECONFIG"); file != "" {
 		s.Suite = kit.StartExisting(t, file, storyTime)
 	} else {
-		s.Suite = kit.Start(t, kit.Options{Name: "test", Timeout: storyTime, Fresh: true})
+		s.Suite = kit.Start(t, kit.Options{Name: "test", Timeout: storyTime, Fresh: true, Meanwhile: func(ctx context.Context) error {
+			return cluster.Compile(ctx, ".", filepath.Join(s.plugin, pluginName))
+		}})
 	}
 	s.nodeOf = s.LabelNodes(t)
 	return s
