@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,9 +23,10 @@ func (s *suite) runPlugin(t *testing.T, args ...string) (stdout, stderr string, 
 	// kubectl takes no flag before the name of a plugin, so the kubeconfig is a variable.
 	argv := s.Cluster.KubectlCommand()
 	last := len(argv) - 1
-	argv = append(argv[:last-1:last-1], "env", "KUBECONFIG="+s.Cluster.Kubeconfig(), "PATH="+s.plugin+":"+os.Getenv("PATH"), argv[last-1], "sts-webhook")
+	env := []string{"env", "KUBECONFIG=" + s.Cluster.Kubeconfig(), "PATH=" + s.plugin + ":" + os.Getenv("PATH")}
+	argv = slices.Concat(argv[:last-1], env, []string{argv[last-1], "sts-webhook"}, args)
 	var out, errs strings.Builder
-	cmd := exec.CommandContext(s.Ctx, argv[0], append(argv[1:], args...)...)
+	cmd := exec.CommandContext(s.Ctx, argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {

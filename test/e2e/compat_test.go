@@ -27,7 +27,8 @@ func (s *suite) recordVersion(t *testing.T, file string) {
 
 // addVersion returns the table with the version's row, the newest version first.
 func addVersion(table, version string, day time.Time) string {
-	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(table), "\n"), func(line string) bool { return strings.HasPrefix(line, "| "+version+" ") })
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "| "+version+" ") })
 	lines = append(lines, fmt.Sprintf("| %s | %s |", version, day.UTC().Format(time.DateOnly)))
 	slices.Sort(lines[2:]) // below the head
 	slices.Reverse(lines[2:])

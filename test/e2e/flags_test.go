@@ -36,20 +36,20 @@ func (s *suite) testFlags(t *testing.T) {
 		s.expectPlaced(t, s.apply(t, namespace, set), "replaced", nil)
 	})
 	t.Run("a dry run is answered as a real one, stored nowhere and not reported", func(t *testing.T) { s.testDryRun(t, namespace) })
-	t.Run("the last digest tells what really happened", func(t *testing.T) {
+	t.Run("the last digest holds what really happened", func(t *testing.T) {
 		kit.Must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx) }))
 		kit.Must(t, s.within(s.WaitDrained))
-		var told strings.Builder
+		var digests strings.Builder
 		for _, message := range robot.Messages() {
-			told.WriteString(message.Text)
+			digests.WriteString(message.Text)
 		}
 		for _, part := range []string{"replaced", "wet", "refused"} {
-			if !strings.Contains(told.String(), part) {
-				t.Errorf("the digests do not tell of StatefulSet %s:\n%s", part, &told)
+			if !strings.Contains(digests.String(), part) {
+				t.Errorf("the digests do not name StatefulSet %s:\n%s", part, &digests)
 			}
 		}
-		if strings.Contains(told.String(), "dry") {
-			t.Errorf("the digests tell of a dry run:\n%s", &told)
+		if strings.Contains(digests.String(), "dry") {
+			t.Errorf("the digests name a dry run:\n%s", &digests)
 		}
 	})
 }

@@ -122,9 +122,8 @@ func (s *suite) admitted(t *testing.T, result string) float64 {
 	return s.count(t, "sts_webhook_admission_total", "result", result)
 }
 
-// expectQuietLogs reads what the replicas logged since they started: only lines
-// of JSON, none of them an error. No replica may have started twice, since the
-// log of its first life would be elsewhere.
+// expectQuietLogs reads what the replicas logged since they started: only lines of JSON, none of them an error. No container may have
+// restarted, since what it logged before would be elsewhere.
 func (s *suite) expectQuietLogs(t *testing.T) {
 	t.Helper()
 	replicas, err := s.Replicas(s.Ctx)

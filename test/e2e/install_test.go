@@ -20,7 +20,7 @@ import (
 	"sts-mutating-webhook/test/webhook"
 )
 
-// serviceName is whom the apiserver wants to talk to.
+// serviceName is the name that the apiserver verifies in the serving certificate.
 const serviceName = "sts-webhook.custom-system.svc"
 
 // secretKeys are all keys of the Secret while no CA is being replaced.
@@ -44,7 +44,7 @@ func (s *suite) testReplicas(t *testing.T) {
 	}
 }
 
-// expectTrustedReplicas shakes hands with each replica as the apiserver does.
+// expectTrustedReplicas completes a TLS handshake with each replica, as the apiserver does.
 func (s *suite) expectTrustedReplicas(t *testing.T) []corev1.Pod {
 	t.Helper()
 	replicas, err := s.Replicas(s.Ctx)
@@ -100,7 +100,8 @@ func (s *suite) testSecret(t *testing.T) {
 	if !bytes.Equal(bundle, data["ca.crt"]) {
 		t.Errorf("caBundle: got %q, want ca.crt, %q", bundle, data["ca.crt"])
 	}
-	checks, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
+	configurations := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	checks, err := configurations.Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
 	kit.Must(t, err)
 	if hooks := checks.Webhooks; len(hooks) != 1 || !bytes.Equal(hooks[0].ClientConfig.CABundle, bundle) {
 		t.Errorf("webhooks of %s: got %v, want one with caBundle %q", webhook.ValidatingConfiguration, hooks, bundle)
@@ -132,13 +133,14 @@ func (s *suite) testSecret(t *testing.T) {
 // every write, so also with one that was undone at once.
 func (s *suite) installed(t *testing.T) string {
 	t.Helper()
-	get := func(column string, objects ...string) string {
-		return s.Kubectl(t, append(objects, "--namespace", webhook.Namespace, "--output=custom-columns=KIND:.kind,NAME:.metadata.name,"+column)...)
+	list := func(column string, objects ...string) string {
+		columns := "--output=custom-columns=KIND:.kind,NAME:.metadata.name," + column
+		return s.Kubectl(t, append(objects, "--namespace", webhook.Namespace, columns)...)
 	}
-	return get("VERSION:.metadata.resourceVersion", "get", "secret/"+webhook.Secret, "mutatingwebhookconfiguration/"+webhook.Configuration,
+	return list("VERSION:.metadata.resourceVersion", "get", "secret/"+webhook.Secret, "mutatingwebhookconfiguration/"+webhook.Configuration,
 		"validatingwebhookconfiguration/"+webhook.ValidatingConfiguration) +
-		get("GENERATION:.metadata.generation", "get", "deployment/"+webhook.Deployment, "poddisruptionbudget/"+webhook.Deployment) +
-		get("UID:.metadata.uid", "get", "pods", "--selector=app="+webhook.Deployment)
+		list("GENERATION:.metadata.generation", "get", "deployment/"+webhook.Deployment, "poddisruptionbudget/"+webhook.Deployment) +
+		list("UID:.metadata.uid", "get", "pods", "--selector=app="+webhook.Deployment)
 }
 
 func (s *suite) testReapply(t *testing.T) {

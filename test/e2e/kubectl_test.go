@@ -55,9 +55,11 @@ func (s *suite) makeShop(t *testing.T) {
 
 // transcript is what is applied to a cluster in which no node is named node9, and the claim of db-1 is bound.
 func transcript() []section {
-	bare, unlabelled, own := kit.StatefulSet("bare", 1, ""), kit.StatefulSet("unlabelled", 1, kit.ByParity), kit.StatefulSet("own", 1, kit.ByParity)
+	bare := kit.StatefulSet("bare", 1, "")
 	delete(bare.Spec.Template.Annotations, webhook.Annotation)
+	unlabelled := kit.StatefulSet("unlabelled", 1, kit.ByParity)
 	delete(unlabelled.Spec.Template.Labels, webhook.Label)
+	own := kit.StatefulSet("own", 1, kit.ByParity)
 	own.Spec.Template.Spec.NodeSelector = map[string]string{"name": "node3"}
 	return []section{
 		{"a mistake in a new StatefulSet is refused", kit.StatefulSet("web", 3, misspelt)},

@@ -32,7 +32,8 @@ const (
 var permitted = []request{
 	{"read its Secret", "GET", secrets + "/" + webhook.Secret, ""},
 	{"list its Secret", "GET", secrets + "?fieldSelector=metadata.name%3D" + webhook.Secret, ""},
-	{"create its Secret", "APPLY", secrets + "/" + webhook.Secret, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + webhook.Secret + `"}}`},
+	{"create its Secret", "APPLY", secrets + "/" + webhook.Secret,
+		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + webhook.Secret + `"}}`},
 	{"read its configuration", "GET", mutating + "/" + webhook.Configuration, ""},
 	{"read the configuration that checks StatefulSets", "GET", validating + "/" + webhook.ValidatingConfiguration, ""},
 	{"write an Event in any namespace", "POST", "/api/v1/namespaces/kube-system/events",

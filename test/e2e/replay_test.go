@@ -65,7 +65,8 @@ func (s *suite) testReplay(t *testing.T) {
 		var changes []change
 		kit.Must(t, json.Unmarshal([]byte(stdout), &changes))
 		e := events[n]
-		want := []change{{e.ObjectRef.Namespace, e.ObjectRef.Name, e.AuditID, place{map[string]string{"name": "node9"}}, place{map[string]string{"name": "node1"}}}}
+		node9, node1 := place{map[string]string{"name": "node9"}}, place{map[string]string{"name": "node1"}}
+		want := []change{{e.ObjectRef.Namespace, e.ObjectRef.Name, e.AuditID, node9, node1}}
 		if diff := cmp.Diff(want, changes); diff != "" || code != 1 {
 			t.Errorf("got exit code %d, stderr %q; changes differ (-want +got):\n%s", code, stderr, diff)
 		}
@@ -78,7 +79,7 @@ func (s *suite) testReplay(t *testing.T) {
 	})
 }
 
-// createAsController asks for pods that no StatefulSet creates: dry runs, one without a name, one with a mistake.
+// createAsController creates pods that no StatefulSet does: dry runs, one without a name, one with a mistake.
 func (s *suite) createAsController(t *testing.T) {
 	t.Helper()
 	pods := s.asController(t).CoreV1().Pods(s.namespace(t))
