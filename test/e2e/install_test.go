@@ -103,8 +103,11 @@ func (s *suite) testSecret(t *testing.T) {
 	configurations := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	checks, err := configurations.Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
 	kit.Must(t, err)
-	if hooks := checks.Webhooks; len(hooks) != 1 || !bytes.Equal(hooks[0].ClientConfig.CABundle, bundle) {
-		t.Errorf("webhooks of %s: got %v, want one with caBundle %q", webhook.ValidatingConfiguration, hooks, bundle)
+	if len(checks.Webhooks) != 1 {
+		t.Fatalf("%d webhooks in %s, want 1", len(checks.Webhooks), webhook.ValidatingConfiguration)
+	}
+	if got := checks.Webhooks[0].ClientConfig.CABundle; !bytes.Equal(got, bundle) {
+		t.Errorf("caBundle of %s: got %q, want %q", webhook.ValidatingConfiguration, got, bundle)
 	}
 	if block, rest := pem.Decode(bundle); block == nil || len(rest) != 0 {
 		t.Errorf("caBundle: want one certificate, got %q", bundle)
@@ -197,6 +200,7 @@ func (s *suite) testMissingSecret(t *testing.T) {
 		t.Fatalf("a Secret was applied: %s", out)
 	}
 	kit.Must(t, s.within(s.WaitRollout))
+	kit.Must(t, s.within(s.StartChecks)) // Ready replicas may still have to write the caBundle of the checks
 	s.expectTrustedReplicas(t)
 	s.testSecret(t)
 	s.expectQuietLogs(t)
