@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func rightPods() []corev1.Pod {
 	var pods []corev1.Pod
 	for i, node := range []string{"node-1", "node-2", "node-1", "node-2", "node-1", "node-2"} {
-		index := string(rune('0' + i))
+		index := fmt.Sprint(i)
 		pods = append(pods, corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: "web-" + index, Labels: map[string]string{"apps.kubernetes.io/pod-index": index}},
 			Spec:       corev1.PodSpec{NodeName: node, NodeSelector: map[string]string{"name": strings.ReplaceAll(node, "-", "")}},
@@ -24,59 +25,31 @@ func rightPods() []corev1.Pod {
 
 func TestCheck(t *testing.T) {
 	for name, test := range map[string]struct {
-		change func(pods []corev1.Pod) []corev1.Pod
+		count  int // of the pods
+		change func(pods []corev1.Pod)
 		want   string // empty: no error
 	}{
-		"six pods on their nodes are right": {
-			func(pods []corev1.Pod) []corev1.Pod { return pods }, "",
-		},
-		"a missing pod is an error": {
-			func(pods []corev1.Pod) []corev1.Pod { return pods[1:] }, "5 pods instead of 6",
-		},
-		"no pods at all are an error": {
-			func([]corev1.Pod) []corev1.Pod { return nil }, "0 pods instead of 6",
-		},
-		"a pod on the other node is an error": {
-			func(pods []corev1.Pod) []corev1.Pod { pods[3].Spec.NodeName = "node-1"; return pods },
-			`web-3: on node "node-1" instead of node-2`,
-		},
-		"a pod on its node by chance, without a nodeSelector, is an error": {
-			func(pods []corev1.Pod) []corev1.Pod { pods[2].Spec.NodeSelector = nil; return pods },
-			"web-2: the nodeSelector is map[] instead of name=node1",
-		},
-		"a pod that no node took is two errors": {
-			func(pods []corev1.Pod) []corev1.Pod {
-				pods[5].Spec.NodeName, pods[5].Status.Phase = "", corev1.PodPending
-				return pods
-			},
-			"web-5: on node \"\" instead of node-2\nweb-5: Pending instead of Running",
-		},
+		"six pods on their nodes are right": {6, func([]corev1.Pod) {}, ""},
+		"a missing pod is an error":         {5, func([]corev1.Pod) {}, "5 pods instead of 6"},
+		"no pods at all are an error":       {0, func([]corev1.Pod) {}, "0 pods instead of 6"},
+		"a pod on the other node is an error": {6, func(p []corev1.Pod) { p[3].Spec.NodeName = "node-1" },
+			`web-3: on node "node-1" instead of node-2`},
+		"a pod on its node by chance, without a nodeSelector, is an error": {6, func(p []corev1.Pod) { p[2].Spec.NodeSelector = nil },
+			"web-2: the nodeSelector is map[] instead of name=node1"},
+		"a pod that no node took is two errors": {6, func(p []corev1.Pod) { p[5].Spec.NodeName, p[5].Status.Phase = "", corev1.PodPending },
+			"web-5: on node \"\" instead of node-2\nweb-5: Pending instead of Running"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := check(test.change(rightPods()), map[string]string{"node1": "node-1", "node2": "node-2"})
+			pods := rightPods()
+			test.change(pods)
 			got := ""
-			if err != nil {
+			if err := check(pods[:test.count], map[string]string{"node1": "node-1", "node2": "node-2"}); err != nil {
 				got = err.Error()
 			}
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
-	}
-}
-
-func TestTable(t *testing.T) {
-	pods := rightPods()[:2]
-	pods[1].Spec.NodeSelector, pods[1].Spec.NodeName, pods[1].Status.Phase = nil, "", corev1.PodPending
-	var out strings.Builder
-	if err := table(&out, pods); err != nil {
-		t.Fatal(err)
-	}
-	want := "   POD     ORDINAL   NODESELECTOR   NODE     PHASE\n" +
-		"   web-0   0         name=node1     node-1   Running\n" +
-		"   web-1   1         <none>                  Pending\n"
-	if out.String() != want {
-		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
 

@@ -38,7 +38,7 @@ func (d *demo) runExisting(ctx context.Context, e existing) (err error) {
 	d.Image, d.podImage = e.image, e.podImage
 	d.step("cluster %s, %s", c.Name(), c.RESTConfig().Host)
 	defer func() { err = errors.Join(err, d.undoAll(ctx)) }()
-	if d.nodeOf, err = d.ChooseNodes(ctx); err != nil {
+	if err := d.label(ctx); err != nil { // first, so that nothing is installed where there are no two nodes
 		return err
 	}
 	if err := d.installOnce(ctx); err != nil {

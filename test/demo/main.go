@@ -1,11 +1,9 @@
-// Command demo shows the webhook at work on a real three-node cluster on this
-// machine: it brings the cluster up, installs the webhook by one kubectl apply,
-// runs a StatefulSet of six pods, prints where they are, and tries to apply the
-// same with a mistake. It needs root.
+// Command demo shows the webhook at work on a real three-node cluster on this machine: it brings the cluster up, installs the webhook
+// by one kubectl apply, runs a StatefulSet of six pods, prints where they are, and tries to apply the same with a mistake. It needs
+// root.
 //
-// Its exit code is 0 only if every pod is on the node that its ordinal asks for
-// and the mistake was refused without touching them. The cluster stays for playing; run again, the demo
-// uses it again, with the webhook of the checkout as it is then.
+// Its exit code is 0 only if every pod is on the node that its ordinal asks for and the mistake was refused without touching them.
+// The cluster stays for playing; run again, the demo uses it again, with the webhook of the checkout as it is then.
 //
 // The variable CLUSTER_NAME chooses the cluster. With --kubeconfig the demo runs on an existing cluster instead, without root, and
 // takes back all that it did there.
@@ -73,11 +71,12 @@ func run(ctx context.Context, out io.Writer, e existing) error {
 	if err := d.setUp(ctx); err != nil {
 		return err
 	}
-	// The third node has no such label, so that no pod is on the right node by chance alone.
-	d.nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not done after %v", timeout))
 	defer cancel()
 	if err := d.install(ctx); err != nil {
+		return err
+	}
+	if err := d.label(ctx); err != nil {
 		return err
 	}
 	// A wrong placement must not hide what the second half shows.

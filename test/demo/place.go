@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -16,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"sts-mutating-webhook/test/cluster"
-	"sts-mutating-webhook/test/webhook"
 )
 
 const (
@@ -27,12 +23,11 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
-// place labels the nodes, applies web.yaml, and shows where its pods are.
+// place applies web.yaml, and shows where its pods are.
 func (d *demo) place(ctx context.Context) error {
-	if err := d.clear(ctx); err != nil {
-		return err
-	}
-	if err := d.label(ctx); err != nil {
+	_, err := d.Cluster.Kubectl(ctx, "delete", "--namespace", d.namespace, "--ignore-not-found", "--cascade=foreground",
+		"-f", d.Path("test/demo/web.yaml")) // what an earlier run left
+	if err != nil {
 		return err
 	}
 	if _, err := d.apply(ctx, "web.yaml"); err != nil {
@@ -58,47 +53,19 @@ func (d *demo) place(ctx context.Context) error {
 
 // label labels the two nodes. On an existing cluster a label that somebody gave in the meantime is neither changed nor deleted.
 func (d *demo) label(ctx context.Context) error {
-	for _, value := range []string{"node1", "node2"} {
-		node := d.nodeOf[value]
-		args := []string{"label", "node", node, "name=" + value}
-		if d.Cluster.IsExisting() {
-			d.undo = append(d.undo, webhook.Unlabel(node, value))
-		} else {
-			args = append(args, "--overwrite")
-		}
-		if _, err := d.Cluster.Kubectl(ctx, args...); err != nil {
-			return err
-		}
+	nodeOf, undo, err := d.LabelNodes(ctx)
+	d.undo = append(d.undo, undo...)
+	if err != nil {
+		return err
 	}
+	d.nodeOf = nodeOf
 	d.step("kubectl label: %s has name=node1, %s has name=node2, no other node has either", d.nodeOf["node1"], d.nodeOf["node2"])
 	return nil
 }
 
 // apply applies a file of this directory, and returns what kubectl printed.
 func (d *demo) apply(ctx context.Context, name string) (string, error) {
-	file := d.Path("test/demo/" + name)
-	if d.podImage != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("set image: %w", err)
-		}
-		dir, err := os.MkdirTemp("", "sts-webhook-demo")
-		if err != nil {
-			return "", fmt.Errorf("set image: %w", err)
-		}
-		defer os.RemoveAll(dir)
-		file = filepath.Join(dir, name)
-		if err := os.WriteFile(file, bytes.ReplaceAll(text, []byte(cluster.PauseImage), []byte(d.podImage)), 0o644); err != nil {
-			return "", fmt.Errorf("set image: %w", err)
-		}
-	}
-	return d.Cluster.Kubectl(ctx, "apply", "--namespace", d.namespace, "-f", file)
-}
-
-// clear deletes what an earlier run left.
-func (d *demo) clear(ctx context.Context) error {
-	_, err := d.Cluster.Kubectl(ctx, "delete", "--namespace", d.namespace, "--ignore-not-found", "--cascade=foreground", "-f", d.Path("test/demo/web.yaml"))
-	return err
+	return d.ApplyImage(ctx, "test/demo/"+name, cluster.PauseImage, d.podImage, "--namespace", d.namespace)
 }
 
 // waitPods returns the pods of web.yaml once all run, or as they are when

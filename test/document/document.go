@@ -2,7 +2,6 @@
 package document
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -30,26 +29,23 @@ func Markers(writer string) (begin, end string) {
 
 // Replace puts text between the writer's markers in the file, which must hold them.
 func Replace(file, writer, text string) error {
+	return Update(file, writer, func(string) string { return text })
+}
+
+// Update is Replace with a text that is made of the present one.
+func Update(file, writer string, change func(old string) string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
-	content, err = replace(content, writer, text)
-	if err != nil {
-		return fmt.Errorf("write table into %s: %w", file, err)
+	begin, end := Markers(writer)
+	before, rest, found := strings.Cut(string(content), begin)
+	old, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		return fmt.Errorf("write table into %s: no markers of %s", file, writer)
 	}
-	if err := os.WriteFile(file, content, 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(before+begin+"\n"+change(old)+"\n"+end+after), 0o644); err != nil {
 		return fmt.Errorf("write table: %w", err)
 	}
 	return nil
-}
-
-func replace(document []byte, writer, text string) ([]byte, error) {
-	begin, end := Markers(writer)
-	before, rest, found := bytes.Cut(document, []byte(begin))
-	_, after, closed := bytes.Cut(rest, []byte(end))
-	if !found || !closed {
-		return nil, fmt.Errorf("no markers of %s", writer)
-	}
-	return bytes.Join([][]byte{before, []byte(begin + "\n" + text + "\n" + end), after}, nil), nil
 }

@@ -8,9 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
@@ -29,9 +27,7 @@ e2e-abcde   unplaced      0          NotPlaced        its spec lacks nodeSelecto
 func (s *suite) testAuditCommand(t *testing.T) {
 	namespace := s.namespace(t)
 	s.apply(t, namespace, kit.StatefulSet("healthy", 2, kit.ByParity))
-	sets := s.Client.AppsV1().StatefulSets(namespace)
-	_, err := sets.Create(s.Ctx, kit.StatefulSet("nowhere", 2, `{"key": "name", "values": ["node1", "node9"]}`), metav1.CreateOptions{})
-	kit.Must(t, err)
+	s.create(t, namespace, kit.StatefulSet("nowhere", 2, withoutNode))
 	s.makeMoving(t, namespace)
 	s.makeDrifted(t, namespace)
 	s.makeUnplaced(t, namespace)
@@ -47,15 +43,14 @@ func (s *suite) testAuditCommand(t *testing.T) {
 		}
 		return nil
 	})
-	plugin := s.plugin(t)
-	stdout, stderr, code := s.runPlugin(t, plugin, "audit", "-A")
+	stdout, stderr, code := s.runPlugin(t, "audit", "-A")
 	if diff := cmp.Diff(auditTable, strings.ReplaceAll(stdout, namespace, "e2e-abcde")); diff != "" {
 		t.Errorf("stdout differs (-want +got):\n%s", diff)
 	}
 	if want := "8 pods of 5 StatefulSets: 6 findings\n"; code != 1 || !strings.HasSuffix(stderr, want) {
 		t.Errorf("got exit code %d, stderr %q, want 1, %q", code, stderr, want)
 	}
-	stdout, stderr, code = s.runPlugin(t, plugin, "audit", "statefulset", "healthy", "-n", namespace, "-o", "json")
+	stdout, stderr, code = s.runPlugin(t, "audit", "statefulset", "healthy", "-n", namespace, "-o", "json")
 	if code != 0 || stdout != "[]\n" || stderr != "2 pods of 1 StatefulSet: no findings\n" {
 		t.Errorf("of the healthy one: got exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
@@ -67,9 +62,7 @@ func (s *suite) makeMoving(t *testing.T, namespace string) {
 	set := kit.StatefulSet("moving", 2, kit.ByParity)
 	set.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
 	s.apply(t, namespace, set)
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, webhook.Annotation, `{"key": "name", "even": "node2", "odd": "node1"}`)
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Patch(s.Ctx, "moving", types.MergePatchType, patch, metav1.PatchOptions{})
-	kit.Must(t, err)
+	kit.Must(t, s.changeRule(namespace, "moving", swapped))
 }
 
 // makeDrifted relabels the node of a running pod; another node takes over the label.
@@ -86,19 +79,13 @@ func (s *suite) makeDrifted(t *testing.T, namespace string) {
 func (s *suite) makeUnplaced(t *testing.T, namespace string) {
 	t.Helper()
 	s.Kubectl(t, "delete", "mutatingwebhookconfiguration", webhook.Configuration)
-	probe := func(ctx context.Context) (*corev1.Pod, error) {
-		return s.Client.CoreV1().Pods(namespace).Create(ctx, kit.OwnedPod("probe", 0, kit.ByParity), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	}
 	placed := func(want bool) {
 		s.eventually(t, func() error { // the apiserver has seen it
-			pod, err := probe(s.Ctx)
-			if err != nil {
-				return err
+			pod, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, kit.OwnedPod("probe", 0, kit.ByParity), dryRun)
+			if got := err == nil && len(pod.Spec.NodeSelector) > 0; err == nil && got != want {
+				err = fmt.Errorf("a pod is placed: got %v, want %v", got, want)
 			}
-			if got := len(pod.Spec.NodeSelector) > 0; got != want {
-				return fmt.Errorf("a pod is placed: got %v, want %v", got, want)
-			}
-			return nil
+			return err
 		})
 	}
 	placed(false)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"sts-mutating-webhook/test/kit"
@@ -55,14 +54,14 @@ func (s *suite) testCheckBefore(t *testing.T) {
 	if version.MustParseGeneric(info.GitVersion).LessThan(version.MustParseGeneric("1.36")) { // the gate's policy is missing
 		wantOK, wantEnd = 4, "5 checks: 0 problems, 1 warning\n"
 	}
-	stdout, stderr, code := s.runPlugin(t, s.plugin(t), "check", "--pre")
+	stdout, stderr, code := s.runPlugin(t, "check", "--pre")
 	if code != 0 || strings.Count(stdout, "   ok   ") != wantOK || stderr != wantEnd {
 		t.Errorf("got exit code %d, stdout %q, stderr %q, want %d times ok and %q", code, stdout, stderr, wantOK, wantEnd)
 	}
 }
 
 func (s *suite) testCheck(t *testing.T) {
-	stdout, stderr, code := s.runPlugin(t, s.plugin(t), "check")
+	stdout, stderr, code := s.runPlugin(t, "check")
 	if diff := cmp.Diff(checkTable, sameEverywhere(stdout)); diff != "" {
 		t.Errorf("stdout differs (-want +got):\n%s", diff)
 	}
@@ -75,9 +74,9 @@ func (s *suite) testCheck(t *testing.T) {
 type checked struct{ Check, Status, Message, Todo string }
 
 // runCheck returns the lines that are not ok, by their check.
-func (s *suite) runCheck(t *testing.T, plugin string, args ...string) (notOK map[string]checked, code int) {
+func (s *suite) runCheck(t *testing.T) (notOK map[string]checked, code int) {
 	t.Helper()
-	stdout, _, code := s.runPlugin(t, plugin, append([]string{"check", "-o", "json"}, args...)...)
+	stdout, _, code := s.runPlugin(t, "check", "-o", "json")
 	var lines []checked
 	kit.Must(t, json.Unmarshal([]byte(stdout), &lines))
 	notOK = map[string]checked{}
@@ -91,15 +90,13 @@ func (s *suite) runCheck(t *testing.T, plugin string, args ...string) (notOK map
 
 // testCheckProblems takes the replicas away, then the apiserver's trust and the rights, and brings everything back.
 func (s *suite) testCheckProblems(t *testing.T) {
-	plugin := s.plugin(t)
 	kit.Must(t, s.within(func(ctx context.Context) error { return s.Scale(ctx, 0) }))
 	foreign, err := s.Client.CoreV1().ConfigMaps("default").Get(s.Ctx, "kube-root-ca.crt", metav1.GetOptions{})
 	kit.Must(t, err)
 	patch := fmt.Sprintf(`[{"op":"replace","path":"/webhooks/0/clientConfig/caBundle","value":%q}]`, base64.StdEncoding.EncodeToString([]byte(foreign.Data["ca.crt"])))
-	_, err = s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(s.Ctx, webhook.Configuration, types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
-	kit.Must(t, err)
+	s.Kubectl(t, "patch", "mutatingwebhookconfiguration", webhook.Configuration, "--type=json", "--patch="+patch)
 	s.Kubectl(t, "delete", "clusterrolebinding", "sts-webhook")
-	notOK, code := s.runCheck(t, plugin)
+	notOK, code := s.runCheck(t)
 	for check, want := range map[string]checked{
 		"replicas": {"", "problem", "0 of 0 ready", "kubectl -n custom-system scale deployment/sts-webhook --replicas=2"},
 		"trust":    {"", "problem", "the apiserver cannot call the webhook: ", "kubectl -n custom-system describe pods"},
@@ -119,12 +116,12 @@ func (s *suite) testCheckProblems(t *testing.T) {
 	out, err := s.Apply(s.Ctx) // the Role's binding, and two replicas
 	kit.Must(t, err)
 	t.Logf("%s", out)
-	stdout, stderr, code := s.runPlugin(t, plugin, "check", "--wait")
+	stdout, stderr, code := s.runPlugin(t, "check", "--wait")
 	if code != 0 || strings.Contains(stdout, "problem") || !strings.Contains(stderr, "waiting: ") {
 		t.Errorf("got exit code %d, stdout %q, stderr %q, want it to wait until there is no problem", code, stdout, stderr)
 	}
 	kit.Must(t, s.within(s.WaitRollout))
-	if notOK, code := s.runCheck(t, plugin); code != 0 || len(notOK) > 0 {
+	if notOK, code := s.runCheck(t); code != 0 || len(notOK) > 0 {
 		t.Errorf("got exit code %d, %+v, want everything to be ok again", code, notOK)
 	}
 }

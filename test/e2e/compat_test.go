@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +11,7 @@ import (
 	"sts-mutating-webhook/test/kit"
 )
 
-// writer names this package in the markers of README.md.
+// writer names this package in the markers of documents.
 const writer = "test/e2e"
 
 // recordVersion writes into the table of a document, and into that of its translation, that the whole suite has passed on this
@@ -22,32 +21,18 @@ func (s *suite) recordVersion(t *testing.T, file string) {
 	version, err := s.Client.Discovery().ServerVersion()
 	kit.Must(t, err)
 	for _, file := range []string{file, strings.TrimSuffix(file, ".md") + ".zh-CN.md"} {
-		file = s.Path(file)
-		text, err := os.ReadFile(file)
-		kit.Must(t, err)
-		begin, end := document.Markers(writer)
-		_, table, _ := strings.Cut(string(text), begin)
-		table, _, _ = strings.Cut(table, end)
-		kit.Must(t, document.Replace(file, writer, addVersion(table, version.GitVersion, time.Now())))
+		kit.Must(t, document.Update(s.Path(file), writer, func(table string) string { return addVersion(table, version.GitVersion, time.Now()) }))
 	}
 }
 
 // addVersion returns the table with the version's row, the newest version first.
 func addVersion(table, version string, day time.Time) string {
-	var head []string
-	rows := []string{fmt.Sprintf("| %s | %s |", version, day.UTC().Format(time.DateOnly))}
-	for line := range strings.Lines(table) {
-		switch line = strings.TrimSpace(line); {
-		case line == "" || strings.HasPrefix(line, "| "+version+" "):
-		case strings.HasPrefix(line, "| v"):
-			rows = append(rows, line)
-		default:
-			head = append(head, line)
-		}
-	}
-	slices.Sort(rows)
-	slices.Reverse(rows)
-	return strings.Join(append(head, rows...), "\n")
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "| "+version+" ") })
+	lines = append(lines, fmt.Sprintf("| %s | %s |", version, day.UTC().Format(time.DateOnly)))
+	slices.Sort(lines[2:]) // below the head
+	slices.Reverse(lines[2:])
+	return strings.Join(lines, "\n")
 }
 
 func TestAddVersion(t *testing.T) {

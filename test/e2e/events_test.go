@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,15 +9,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
 
 // ownEvents returns the Events that the webhook wrote on StatefulSets of a namespace.
-func (s *suite) ownEvents(ctx context.Context, namespace string) ([]corev1.Event, error) {
-	list, err := s.Client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+func (s *suite) ownEvents(namespace string) ([]corev1.Event, error) {
+	list, err := s.Client.CoreV1().Events(namespace).List(s.Ctx, metav1.ListOptions{
 		FieldSelector: "involvedObject.kind=StatefulSet,source=" + webhook.Deployment,
 	})
 	if err != nil {
@@ -36,11 +33,7 @@ func (s *suite) testEvents(t *testing.T) {
 	set := kit.StatefulSet("web", 6, kit.ByParity)
 	pods := s.apply(t, namespace, set)
 	revisions := map[string]bool{pods[0].Labels["controller-revision-hash"]: true}
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": map[string]string{
-		webhook.Annotation: `{"key": "name", "values": ["node2", "node1"]}`}}}}})
-	kit.Must(t, err)
-	_, err = s.Client.AppsV1().StatefulSets(namespace).Patch(s.Ctx, set.Name, types.MergePatchType, patch, metav1.PatchOptions{})
-	kit.Must(t, err)
+	kit.Must(t, s.changeRule(namespace, set.Name, `{"key": "name", "values": ["node2", "node1"]}`))
 	s.Kubectl(t, "rollout", "status", "--namespace", namespace, "statefulset/"+set.Name, "--timeout=2m")
 	updated, err := s.Client.AppsV1().StatefulSets(namespace).Get(s.Ctx, set.Name, metav1.GetOptions{})
 	kit.Must(t, err)
@@ -48,7 +41,7 @@ func (s *suite) testEvents(t *testing.T) {
 
 	var placed []corev1.Event
 	s.eventually(t, func() error {
-		placed, err = s.ownEvents(s.Ctx, namespace)
+		placed, err = s.ownEvents(namespace)
 		if err == nil && len(placed) < len(revisions) {
 			err = fmt.Errorf("%d events, want one for each of %d revisions", len(placed), len(revisions))
 		}
@@ -62,9 +55,8 @@ func (s *suite) testEvents(t *testing.T) {
 		delete(revisions, revision)
 	}
 
-	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("broken", 1, misspelt), metav1.CreateOptions{})
-	kit.Must(t, err)
-	s.eventually(t, func() error { return s.deniedTwice(s.Ctx, namespace) })
+	s.create(t, namespace, kit.StatefulSet("broken", 1, misspelt))
+	s.eventually(t, func() error { return s.deniedTwice(namespace) })
 	for name, lines := range map[string][]string{
 		"web":    {" Placed ", " sts-webhook ", "pods are placed by their ordinal; the first was web-"},
 		"broken": {" AnnotationInvalid ", " sts-webhook ", `field "evn" is unknown`},
@@ -81,20 +73,16 @@ func (s *suite) testEvents(t *testing.T) {
 }
 
 // deniedTwice reports whether the refusals of the StatefulSet "broken" are one Event of each replica, with a count.
-func (s *suite) deniedTwice(ctx context.Context, namespace string) error {
-	events, err := s.ownEvents(ctx, namespace)
-	if err != nil {
-		return err
-	}
-	var denials int
-	var count int32
+func (s *suite) deniedTwice(namespace string) error {
+	events, err := s.ownEvents(namespace)
+	var denials, count int32
 	for _, e := range events {
 		if e.InvolvedObject.Name == "broken" && e.Type == corev1.EventTypeWarning {
 			denials, count = denials+1, count+e.Count
 		}
 	}
-	if denials < 1 || denials > 2 || count < 5 {
-		return fmt.Errorf("%d events that count %d refusals, want one or two that count five or more", denials, count)
+	if err == nil && (denials < 1 || denials > 2 || count < 5) {
+		err = fmt.Errorf("%d events that count %d refusals, want one or two that count five or more", denials, count)
 	}
-	return nil
+	return err
 }

@@ -4,11 +4,10 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -37,27 +36,26 @@ func (s *suite) testFlags(t *testing.T) {
 		s.expectPlaced(t, s.apply(t, namespace, set), "replaced", nil)
 	})
 	t.Run("a dry run is answered as a real one, stored nowhere and not reported", func(t *testing.T) { s.testDryRun(t, namespace) })
-	t.Run("the last digest tells what really happened", func(t *testing.T) {
+	t.Run("the last digest holds what really happened", func(t *testing.T) {
 		kit.Must(t, s.within(func(ctx context.Context) error { return s.Configure(ctx) }))
 		kit.Must(t, s.within(s.WaitDrained))
-		var told strings.Builder
+		var digests strings.Builder
 		for _, message := range robot.Messages() {
-			told.WriteString(message.Text)
+			digests.WriteString(message.Text)
 		}
 		for _, part := range []string{"replaced", "wet", "refused"} {
-			if !strings.Contains(told.String(), part) {
-				t.Errorf("the digests do not tell of StatefulSet %s:\n%s", part, &told)
+			if !strings.Contains(digests.String(), part) {
+				t.Errorf("the digests do not name StatefulSet %s:\n%s", part, &digests)
 			}
 		}
-		if strings.Contains(told.String(), "dry") {
-			t.Errorf("the digests tell of a dry run:\n%s", &told)
+		if strings.Contains(digests.String(), "dry") {
+			t.Errorf("the digests name a dry run:\n%s", &digests)
 		}
 	})
 }
 
 func (s *suite) testDryRun(t *testing.T, namespace string) {
 	pods := s.Client.CoreV1().Pods(namespace)
-	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	waiting, placed := s.waitingAlerts(t), s.admitted(t, "placed")
 	for ordinal := range 10 { // so many that both replicas have their share
 		pod, err := pods.Create(s.Ctx, kit.OwnedPod("dry", ordinal, kit.ByParity), dryRun)
@@ -81,9 +79,7 @@ func (s *suite) testDryRun(t *testing.T, namespace string) {
 	// The count does see what is real.
 	s.apply(t, namespace, kit.StatefulSet("wet", 1, kit.ByParity))
 	defer s.withoutChecks(t)()
-	set, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("refused", 1, "{}"), metav1.CreateOptions{})
-	kit.Must(t, err)
-	s.failure(t, set)
+	s.failure(t, s.create(t, namespace, kit.StatefulSet("refused", 1, "{}")))
 	if n := s.waitingAlerts(t) - waiting; n < 2 {
 		t.Errorf("%v alerts of real pods wait to be sent, want at least 2", n)
 	}
@@ -92,9 +88,7 @@ func (s *suite) testDryRun(t *testing.T, namespace string) {
 // waitingAlerts is how many lines of the next digests the replicas hold.
 func (s *suite) waitingAlerts(t *testing.T) float64 {
 	t.Helper()
-	n, err := s.Sum(s.Ctx, "sts_webhook_alert_queue_length", nil)
-	kit.Must(t, err)
-	return n
+	return s.count(t, "sts_webhook_alert_queue_length", "", "")
 }
 
 const (
@@ -108,30 +102,19 @@ func (s *suite) robot(t *testing.T) (*dingtalktest.Robot, net.Addr) {
 	listener, err := s.Cluster.Listen("node-1", "tcp", s.Cluster.NodeIP("node-1")+":0")
 	kit.Must(t, err)
 	robot := dingtalktest.New(dingtalktest.Options{Token: robotToken, Secret: robotSecret})
-	server := &http.Server{Handler: robot, ReadHeaderTimeout: 5 * time.Second}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	t.Cleanup(func() {
-		server.Close()
-		if err := <-ended; err != http.ErrServerClosed {
-			t.Errorf("robot: %v", err)
-		}
-	})
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: robot}}
+	server.Start()
+	t.Cleanup(server.Close)
 	return robot, listener.Addr()
 }
 
 // dingtalk creates the optional Secret that turns alerts on.
 func (s *suite) dingtalk(t *testing.T, address net.Addr) {
 	t.Helper()
-	secrets := s.Client.CoreV1().Secrets(webhook.Namespace)
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: "sts-webhook-dingtalk"},
-		StringData: map[string]string{
-			"url":    "http://" + address.String() + "/robot/send?access_token=" + robotToken,
-			"secret": robotSecret,
-		},
-	}
-	_, err := secrets.Create(s.Ctx, secret, metav1.CreateOptions{})
-	kit.Must(t, err)
-	t.Cleanup(func() { kit.Must(t, secrets.Delete(context.WithoutCancel(s.Ctx), secret.Name, metav1.DeleteOptions{})) })
+	const name = "sts-webhook-dingtalk"
+	s.Kubectl(t, "create", "secret", "generic", name, "--namespace", webhook.Namespace, "--from-literal=secret="+robotSecret,
+		"--from-literal=url=http://"+address.String()+"/robot/send?access_token="+robotToken)
+	t.Cleanup(func() {
+		kit.Must(t, s.Client.CoreV1().Secrets(webhook.Namespace).Delete(context.WithoutCancel(s.Ctx), name, metav1.DeleteOptions{}))
+	})
 }

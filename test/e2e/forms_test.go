@@ -101,61 +101,51 @@ func (s *suite) testTaint(t *testing.T, namespace string) {
 	defer s.Kubectl(t, "taint", "node", "node-3", taint+"-")
 	s.testForm(t, namespace, form{name: "value", rule: `{"key": "host", "value": "deb-$(ordinal)", "start": 1, "tolerate": "NoSchedule"}`,
 		want: []string{"node-1", "node-2", "node-3"}})
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("intolerant", 3, `{"key": "host", "value": "deb-$(ordinal)", "start": 1}`), metav1.CreateOptions{})
-	kit.Must(t, err)
+	s.create(t, namespace, kit.StatefulSet("intolerant", 3, `{"key": "host", "value": "deb-$(ordinal)", "start": 1}`))
 	s.eventually(t, func() error {
 		pod, err := s.Client.CoreV1().Pods(namespace).Get(s.Ctx, "intolerant-2", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonUnschedulable {
-				return nil
-			}
+		if !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodScheduled && c.Reason == corev1.PodReasonUnschedulable
+		}) {
+			return fmt.Errorf("intolerant-2 is on node %q, want that no node takes it", pod.Spec.NodeName)
 		}
-		return fmt.Errorf("intolerant-2 is on node %q, want that no node takes it", pod.Spec.NodeName)
+		return nil
 	})
 }
 
 // testPartition swaps the nodes of two pods behind a partition, replaces the pod below it, and takes the change back.
 func (s *suite) testPartition(t *testing.T, namespace string) {
-	partition := int32(1)
 	set := kit.StatefulSet("partitioned", 2, kit.ByParity)
 	set.Spec.UpdateStrategy = appsv1.StatefulSetUpdateStrategy{
-		Type: appsv1.RollingUpdateStatefulSetStrategyType, RollingUpdate: &appsv1.RollingUpdateStatefulSetStrategy{Partition: &partition},
+		Type: appsv1.RollingUpdateStatefulSetStrategyType, RollingUpdate: &appsv1.RollingUpdateStatefulSetStrategy{Partition: new(int32(1))},
 	}
 	before := uids(s.apply(t, namespace, set))
-	old := map[string]string{"partitioned-0": "node-1", "partitioned-1": "node-2"}
-	s.expectNodes(t, namespace, old, nil)
-	kit.Must(t, s.changeRule(namespace, set.Name, swapped))
-	kit.Must(t, s.Client.CoreV1().Pods(namespace).Delete(s.Ctx, "partitioned-0", metav1.DeleteOptions{}))
-	updated := map[string]string{"partitioned-0": "node-1", "partitioned-1": "node-1"}
-	s.expectNodes(t, namespace, updated, slices.Collect(maps.Values(before)))
-	s.Kubectl(t, "rollout", "undo", "statefulset/partitioned", "--namespace", namespace)
-	s.expectNodes(t, namespace, old, nil)
-}
-
-// expectNodes waits until these pods of StatefulSet partitioned run on these nodes, and those with the uids are gone.
-func (s *suite) expectNodes(t *testing.T, namespace string, want map[string]string, gone []string) {
-	t.Helper()
-	s.eventually(t, func() error {
-		list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: "set=partitioned"})
-		if err != nil {
-			return err
-		}
-		for _, pod := range list.Items {
-			for _, uid := range gone {
-				if string(pod.UID) == uid {
+	expect := func(first, second string, replaced bool) {
+		t.Helper()
+		want := map[string]string{"partitioned-0": first, "partitioned-1": second}
+		s.eventually(t, func() error {
+			pods, err := s.running(namespace, set.Name, 2)
+			if err != nil {
+				return err
+			}
+			for _, pod := range pods {
+				if replaced && before[pod.Name] == pod.UID {
 					return fmt.Errorf("%s has not been replaced", pod.Name)
 				}
 			}
-			if pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil {
-				return fmt.Errorf("%s does not run", pod.Name)
+			if got := nodesOf(pods); !maps.Equal(got, want) {
+				return fmt.Errorf("nodes: got %v, want %v", got, want)
 			}
-		}
-		if got := nodesOf(list.Items); !maps.Equal(got, want) {
-			return fmt.Errorf("nodes: got %v, want %v", got, want)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
+	expect("node-1", "node-2", false)
+	kit.Must(t, s.changeRule(namespace, set.Name, swapped))
+	kit.Must(t, s.Client.CoreV1().Pods(namespace).Delete(s.Ctx, "partitioned-0", metav1.DeleteOptions{}))
+	expect("node-1", "node-1", true)
+	s.Kubectl(t, "rollout", "undo", "statefulset/partitioned", "--namespace", namespace)
+	expect("node-1", "node-2", false)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,77 +15,54 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"sts-mutating-webhook/test/kit"
+	"sts-mutating-webhook/test/process"
 	"sts-mutating-webhook/test/webhook"
 )
 
-// testHardening asks the kernel, not the manifest.
+// testHardening looks at what the kernel enforces, whatever the manifest says.
 func (s *suite) testHardening(t *testing.T) {
 	replicas, err := s.Replicas(s.Ctx)
 	kit.Must(t, err)
 	for _, pod := range replicas {
 		proc := processOf(t, pod)
-		expectStatus(t, pod.Name, proc)
-		if options := rootMount(t, proc); !slices.Contains(options, "ro") {
-			t.Errorf("%s: the root file system is mounted %v, want ro", pod.Name, options)
-		}
+		expectKernelLimits(t, pod.Name, proc)
 		s.searchFiles(t, pod.Name, proc)
 		s.expectNoShell(t, pod)
 	}
 }
 
-// processOf finds the directory in /proc of the webhook's process in a pod. The
-// nodes share this machine's kernel, and a pod's uid is in its cgroup's name.
+// processOf is the directory in /proc of the webhook's process in a pod: the nodes share this machine's kernel.
 func processOf(t *testing.T, pod corev1.Pod) string {
 	t.Helper()
-	dirs, err := filepath.Glob("/proc/[0-9]*")
+	pid, err := process.PID(pod, "/sts-webhook")
 	kit.Must(t, err)
-	for _, dir := range dirs {
-		// Processes may end while they are looked at.
-		command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if bytes.HasPrefix(command, []byte("/sts-webhook\x00")) && bytes.Contains(groups, []byte(pod.UID)) {
-			return dir
-		}
-	}
-	t.Fatalf("no process of %s found", pod.Name)
-	return ""
+	return fmt.Sprintf("/proc/%d", pid)
 }
 
-// expectStatus checks identity and rights of a process, see proc_pid_status(5).
-func expectStatus(t *testing.T, name, proc string) {
+// readOnlyRoot is the line of a mount at / that is read-only, see proc_pid_mountinfo(5).
+var readOnlyRoot = regexp.MustCompile(`(?m)^\S+ \S+ \S+ \S+ / ro\b`)
+
+// expectKernelLimits checks the identity and the rights of a process, see proc_pid_status(5), and that its root is read-only.
+func expectKernelLimits(t *testing.T, name, proc string) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(proc, "status"))
+	mounts, err := os.ReadFile(proc + "/mountinfo")
 	kit.Must(t, err)
-	status := map[string]string{}
-	for _, line := range strings.Split(string(content), "\n") {
-		key, value, _ := strings.Cut(line, ":")
-		status[key] = strings.Join(strings.Fields(value), " ")
+	if !readOnlyRoot.Match(mounts) {
+		t.Errorf("%s: got the mounts\n%s\nwant the root file system ro", name, mounts)
 	}
-	const none = "0000000000000000"
-	for key, want := range map[string]string{
-		"Uid": "65532 65532 65532 65532", "Gid": "65532 65532 65532 65532",
-		"CapInh": none, "CapPrm": none, "CapEff": none, "CapBnd": none, "CapAmb": none,
-		"NoNewPrivs": "1", // no escalation by setuid programs
-		"Seccomp":    "2", // a filter is active
+	status, err := os.ReadFile(proc + "/status")
+	kit.Must(t, err)
+	for _, want := range []string{
+		"Uid:\t65532\t65532\t65532\t65532\n", "Gid:\t65532\t65532\t65532\t65532\n",
+		"CapInh:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", "CapEff:\t0000000000000000\n",
+		"CapBnd:\t0000000000000000\n", "CapAmb:\t0000000000000000\n",
+		"NoNewPrivs:\t1\n", // no escalation by setuid programs
+		"Seccomp:\t2\n",    // a filter is active
 	} {
-		if status[key] != want {
-			t.Errorf("%s: %s is %q, want %q", name, key, status[key], want)
+		if !bytes.Contains(status, []byte("\n"+want)) {
+			t.Errorf("%s: got the status\n%s\nwant %q in it", name, status, want)
 		}
 	}
-}
-
-// rootMount returns the options of the mount at /, see proc_pid_mountinfo(5).
-func rootMount(t *testing.T, proc string) []string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(proc, "mountinfo"))
-	kit.Must(t, err)
-	for _, line := range strings.Split(string(content), "\n") {
-		if fields := strings.Fields(line); len(fields) > 5 && fields[4] == "/" {
-			return strings.Split(fields[5], ",")
-		}
-	}
-	t.Fatal("no mount at / found")
-	return nil
 }
 
 // pemKey is the start of any private key in PEM form.
@@ -145,13 +121,9 @@ func (s *suite) searchFiles(t *testing.T, name, proc string) {
 func (s *suite) keyLines(t *testing.T) [][]byte {
 	t.Helper()
 	var lines [][]byte
-	data := s.secret(t).Data
-	for key := range maps.Keys(data) {
-		if !strings.HasSuffix(key, ".key") {
-			continue
-		}
-		for _, line := range bytes.Split(data[key], []byte("\n")) {
-			if len(line) > 40 && !bytes.HasPrefix(line, []byte("-----")) {
+	for key, value := range s.secret(t).Data {
+		for line := range bytes.SplitSeq(value, []byte("\n")) {
+			if strings.HasSuffix(key, ".key") && len(line) > 40 && !bytes.HasPrefix(line, []byte("-----")) {
 				lines = append(lines, line)
 			}
 		}
@@ -168,15 +140,9 @@ func containsAny(content []byte, lines [][]byte) bool {
 
 // device is the file system that a file is on.
 func device(path string) (uint64, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return 0, err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, fmt.Errorf("stat %s: no device", path)
-	}
-	return uint64(stat.Dev), nil
+	var stat syscall.Stat_t
+	err := syscall.Lstat(path, &stat)
+	return uint64(stat.Dev), err
 }
 
 // expectNoShell tries to get one, after it made sure that exec works at all.

@@ -6,14 +6,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,7 +20,7 @@ import (
 	"sts-mutating-webhook/test/webhook"
 )
 
-// serviceName is whom the apiserver wants to talk to.
+// serviceName is the name that the apiserver verifies in the serving certificate.
 const serviceName = "sts-webhook.custom-system.svc"
 
 // secretKeys are all keys of the Secret while no CA is being replaced.
@@ -46,7 +44,7 @@ func (s *suite) testReplicas(t *testing.T) {
 	}
 }
 
-// expectTrustedReplicas shakes hands with each replica as the apiserver does.
+// expectTrustedReplicas completes a TLS handshake with each replica, as the apiserver does.
 func (s *suite) expectTrustedReplicas(t *testing.T) []corev1.Pod {
 	t.Helper()
 	replicas, err := s.Replicas(s.Ctx)
@@ -77,17 +75,6 @@ func (s *suite) secret(t *testing.T) *corev1.Secret {
 	return secret
 }
 
-// checks is the configuration that sends us StatefulSets.
-func (s *suite) checks(t *testing.T) *admissionv1.ValidatingWebhookConfiguration {
-	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
-	kit.Must(t, err)
-	if len(configuration.Webhooks) != 1 {
-		t.Fatalf("%d webhooks in %s, want 1", len(configuration.Webhooks), webhook.ValidatingConfiguration)
-	}
-	return configuration
-}
-
 func (s *suite) caBundle(t *testing.T) []byte {
 	t.Helper()
 	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
@@ -113,7 +100,13 @@ func (s *suite) testSecret(t *testing.T) {
 	if !bytes.Equal(bundle, data["ca.crt"]) {
 		t.Errorf("caBundle: got %q, want ca.crt, %q", bundle, data["ca.crt"])
 	}
-	if got := s.checks(t).Webhooks[0].ClientConfig.CABundle; !bytes.Equal(got, bundle) {
+	configurations := s.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	checks, err := configurations.Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{})
+	kit.Must(t, err)
+	if len(checks.Webhooks) != 1 {
+		t.Fatalf("%d webhooks in %s, want 1", len(checks.Webhooks), webhook.ValidatingConfiguration)
+	}
+	if got := checks.Webhooks[0].ClientConfig.CABundle; !bytes.Equal(got, bundle) {
 		t.Errorf("caBundle of %s: got %q, want %q", webhook.ValidatingConfiguration, got, bundle)
 	}
 	if block, rest := pem.Decode(bundle); block == nil || len(rest) != 0 {
@@ -143,24 +136,14 @@ func (s *suite) testSecret(t *testing.T) {
 // every write, so also with one that was undone at once.
 func (s *suite) installed(t *testing.T) string {
 	t.Helper()
-	configuration, err := s.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(s.Ctx, webhook.Configuration, metav1.GetOptions{})
-	kit.Must(t, err)
-	deployment, err := s.Client.AppsV1().Deployments(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
-	kit.Must(t, err)
-	budget, err := s.Client.PolicyV1().PodDisruptionBudgets(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{})
-	kit.Must(t, err)
-	replicas, err := s.Replicas(s.Ctx)
-	kit.Must(t, err)
-	secret := s.secret(t)
-	out := fmt.Sprintf("Secret: version %s, keys %d\nconfigurations: versions %s and %s, caBundle %x\ngenerations: Deployment %d, PodDisruptionBudget %d\n",
-		secret.ResourceVersion, len(secret.Data), configuration.ResourceVersion, s.checks(t).ResourceVersion, s.caBundle(t),
-		deployment.Generation, budget.Generation)
-	var uids []string
-	for _, pod := range replicas {
-		uids = append(uids, string(pod.UID))
+	list := func(column string, objects ...string) string {
+		columns := "--output=custom-columns=KIND:.kind,NAME:.metadata.name," + column
+		return s.Kubectl(t, append(objects, "--namespace", webhook.Namespace, columns)...)
 	}
-	slices.Sort(uids)
-	return out + "replicas: " + strings.Join(uids, " ")
+	return list("VERSION:.metadata.resourceVersion", "get", "secret/"+webhook.Secret, "mutatingwebhookconfiguration/"+webhook.Configuration,
+		"validatingwebhookconfiguration/"+webhook.ValidatingConfiguration) +
+		list("GENERATION:.metadata.generation", "get", "deployment/"+webhook.Deployment, "poddisruptionbudget/"+webhook.Deployment) +
+		list("UID:.metadata.uid", "get", "pods", "--selector=app="+webhook.Deployment)
 }
 
 func (s *suite) testReapply(t *testing.T) {
@@ -217,6 +200,7 @@ func (s *suite) testMissingSecret(t *testing.T) {
 		t.Fatalf("a Secret was applied: %s", out)
 	}
 	kit.Must(t, s.within(s.WaitRollout))
+	kit.Must(t, s.within(s.StartChecks)) // Ready replicas may still have to write the caBundle of the checks
 	s.expectTrustedReplicas(t)
 	s.testSecret(t)
 	s.expectQuietLogs(t)

@@ -30,8 +30,10 @@ const (
 // testKubectl holds, byte for byte, what kubectl prints when StatefulSets are applied, and what plan prints of the same cluster.
 func (s *suite) testKubectl(t *testing.T) {
 	k := s.session(t)
-	k.refusals(t)
-	k.warnings(t)
+	for _, part := range transcript() {
+		k.section(part.title)
+		k.apply(t, part.set)
+	}
 	k.brokenAlready(t)
 	compareGolden(t, "testdata/kubectl.golden", k.text.String())
 	for _, format := range []string{"wide", "json", "yaml"} {
@@ -44,50 +46,34 @@ func (s *suite) testKubectl(t *testing.T) {
 
 func (s *suite) makeShop(t *testing.T) {
 	t.Helper()
-	_, err := s.Client.CoreV1().Namespaces().Create(s.Ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: shop}}, metav1.CreateOptions{})
-	kit.Must(t, err)
+	s.Kubectl(t, "create", "namespace", shop)
 	t.Cleanup(func() {
 		kit.Must(t, s.Client.CoreV1().Namespaces().Delete(context.WithoutCancel(s.Ctx), shop, metav1.DeleteOptions{}))
 	})
-	_, err = s.Client.CoreV1().ResourceQuotas(shop).Create(s.Ctx, &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Name: "no-pods"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}},
-	}, metav1.CreateOptions{})
-	kit.Must(t, err)
+	s.Kubectl(t, "create", "quota", "no-pods", "--hard=pods=0", "--namespace", shop)
 }
 
-func (k *session) refusals(t *testing.T) {
-	k.section("a mistake in a new StatefulSet is refused")
-	k.apply(t, kit.StatefulSet("web", 3, misspelt))
-	k.section("a label without the annotation is refused")
+// transcript is what is applied to a cluster in which no node is named node9, and the claim of db-1 is bound.
+func transcript() []section {
 	bare := kit.StatefulSet("bare", 1, "")
 	delete(bare.Spec.Template.Annotations, webhook.Annotation)
-	k.apply(t, bare)
-	k.section("an ordinal in use without a value is refused")
-	k.apply(t, kit.StatefulSet("web", 3, onlyFirst))
-	k.section("a right one passes in silence")
-	k.apply(t, kit.StatefulSet("web", 3, kit.ByParity))
-	k.section("a mistake in an update is refused")
-	k.apply(t, kit.StatefulSet("web", 3, misspelt))
-}
-
-func (k *session) warnings(t *testing.T) {
-	k.section("ordinals that move are named")
-	k.apply(t, kit.StatefulSet("web", 3, swapped))
-	k.section("an annotation without the label is of no effect")
 	unlabelled := kit.StatefulSet("unlabelled", 1, kit.ByParity)
 	delete(unlabelled.Spec.Template.Labels, webhook.Label)
-	k.apply(t, unlabelled)
-	k.section("the template's own selector is overwritten")
 	own := kit.StatefulSet("own", 1, kit.ByParity)
 	own.Spec.Template.Spec.NodeSelector = map[string]string{"name": "node3"}
-	k.apply(t, own)
-	k.section("no node carries the label")
-	k.apply(t, kit.StatefulSet("nowhere", 4, withoutNode))
-	k.section("a claim beside a mere preference")
-	k.apply(t, claiming("cache", preferred))
-	k.section("a volume is bound elsewhere")
-	k.apply(t, claiming("db", kit.ByParity))
+	return []section{
+		{"a mistake in a new StatefulSet is refused", kit.StatefulSet("web", 3, misspelt)},
+		{"a label without the annotation is refused", bare},
+		{"an ordinal in use without a value is refused", kit.StatefulSet("web", 3, onlyFirst)},
+		{"a right one passes in silence", kit.StatefulSet("web", 3, kit.ByParity)},
+		{"a mistake in an update is refused", kit.StatefulSet("web", 3, misspelt)},
+		{"ordinals that move are named", kit.StatefulSet("web", 3, swapped)},
+		{"an annotation without the label is of no effect", unlabelled},
+		{"the template's own selector is overwritten", own},
+		{"no node carries the label", kit.StatefulSet("nowhere", 4, withoutNode)},
+		{"a claim beside a mere preference", claiming("cache", preferred)},
+		{"a volume is bound elsewhere", claiming("db", kit.ByParity)},
+	}
 }
 
 // brokenAlready has a StatefulSet with a mistake that was stored while nobody checked it.

@@ -3,17 +3,15 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/kit"
+	"sts-mutating-webhook/test/process"
 )
 
 const (
@@ -31,7 +29,7 @@ const (
 // refused.
 func (s *suite) createMistake(ctx context.Context, namespace string) (took time.Duration, refused bool, err error) {
 	begin := time.Now()
-	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(ctx, kit.StatefulSet("mistake", 1, misspelt), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err = s.Client.AppsV1().StatefulSets(namespace).Create(ctx, kit.StatefulSet("mistake", 1, misspelt), dryRun)
 	took = time.Since(begin)
 	if apierrors.IsInvalid(err) {
 		return took, true, nil
@@ -47,33 +45,35 @@ func (s *suite) installMeasured(ctx context.Context, t *testing.T, namespace str
 	if _, err := s.Apply(ctx); err != nil {
 		return err
 	}
-	rollout := make(chan error, 1)
-	go func() {
-		rollout <- s.WaitRollout(ctx)
+	var rollout errgroup.Group
+	rollout.Go(func() error {
+		err := s.WaitRollout(ctx)
 		t.Logf("kubectl apply to both replicas Ready: %.1f s", time.Since(begin).Seconds())
-	}()
-	var unchecked []time.Duration
-	var took time.Duration
-	for refused := false; !refused; {
-		var err error
-		if took, refused, err = s.createMistake(ctx, namespace); err != nil {
-			return errors.Join(err, <-rollout)
+		return err
+	})
+	var slowest time.Duration
+	unchecked := 0
+	for ; ; unchecked++ {
+		took, refused, err := s.createMistake(ctx, namespace)
+		if err != nil {
+			return errors.Join(err, rollout.Wait())
 		}
-		if !refused {
-			unchecked = append(unchecked, took)
+		if refused {
+			break
 		}
+		slowest = max(slowest, took)
 		time.Sleep(10 * time.Millisecond)
 	}
 	checked := time.Since(begin)
-	if err := <-rollout; err != nil {
+	if err := rollout.Wait(); err != nil {
 		return err
 	}
-	if len(unchecked) == 0 {
+	if unchecked == 0 {
 		return errors.New("the first StatefulSet was checked already, so nothing was measured")
 	}
 	t.Logf("%d StatefulSets were let through unchecked, the slowest in %.0f ms; %.1f s after the apply they are checked",
-		len(unchecked), slices.Max(unchecked).Seconds()*1000, checked.Seconds())
-	if slowest := slices.Max(unchecked); slowest > installLimit {
+		unchecked, slowest.Seconds()*1000, checked.Seconds())
+	if slowest > installLimit {
 		t.Errorf("the slowest creation took %v before the first check, want at most %v", slowest, installLimit)
 	}
 	return nil
@@ -96,8 +96,7 @@ func (s *suite) testOutage(t *testing.T, namespace string) {
 	if slowest > noReplicaLimit {
 		t.Errorf("the slowest creation took %v without a replica, want at most %v", slowest, noReplicaLimit)
 	}
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, kit.StatefulSet("outage", 0, misspelt), metav1.CreateOptions{})
-	kit.Must(t, err)
+	s.create(t, namespace, kit.StatefulSet("outage", 0, misspelt))
 }
 
 // testUnanswered stops the processes of all replicas for as long as one creation takes.
@@ -105,28 +104,23 @@ func (s *suite) testUnanswered(t *testing.T, namespace string) {
 	kit.Must(t, s.within(s.WaitDrained)) // one that drains answers on connections that it has
 	replicas, err := s.Replicas(s.Ctx)
 	kit.Must(t, err)
-	resume := sync.OnceFunc(func() {
-		for _, pod := range replicas {
-			kit.Must(t, sendSignal(processOf(t, pod), syscall.SIGCONT))
-		}
-	})
-	defer resume()
+	var pids []int
 	for _, pod := range replicas {
-		kit.Must(t, sendSignal(processOf(t, pod), syscall.SIGSTOP))
+		pid, err := process.PID(pod, "/sts-webhook")
+		kit.Must(t, err)
+		pids = append(pids, pid)
 	}
+	signal := func(sig syscall.Signal) {
+		for _, pid := range pids {
+			kit.Must(t, syscall.Kill(pid, sig))
+		}
+	}
+	defer signal(syscall.SIGCONT)
+	signal(syscall.SIGSTOP)
 	took, refused, err := s.createMistake(s.Ctx, namespace)
-	resume()
+	signal(syscall.SIGCONT)
 	t.Logf("with replicas that do not answer a StatefulSet was let through unchecked after %.2f s", took.Seconds())
 	if err != nil || refused || took > unansweredLimit {
 		t.Errorf("refused %t after %v, error %v; want that it is stored within %v", refused, took, err, unansweredLimit)
 	}
-}
-
-// sendSignal sends a signal to the process with this directory in /proc.
-func sendSignal(proc string, sig syscall.Signal) error {
-	var pid int
-	if _, err := fmt.Sscanf(proc, "/proc/%d", &pid); err != nil {
-		return fmt.Errorf("read pid of %s: %w", proc, err)
-	}
-	return syscall.Kill(pid, sig)
 }

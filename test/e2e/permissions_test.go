@@ -2,22 +2,16 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"sts-mutating-webhook/test/cluster"
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/webhook"
 )
@@ -25,9 +19,52 @@ import (
 // serviceAccount is who the webhook is to the apiserver.
 const serviceAccount = "system:serviceaccount:" + webhook.Namespace + ":sts-webhook"
 
-// asWebhook is a client with the rights of the webhook's service account.
-func (s *suite) asWebhook(t *testing.T) kubernetes.Interface {
-	t.Helper()
+// request is one to the apiserver. APPLY is a PATCH by server-side apply.
+type request struct{ what, method, path, body string }
+
+const (
+	secrets      = "/api/v1/namespaces/" + webhook.Namespace + "/secrets"
+	registration = "/apis/admissionregistration.k8s.io/v1/"
+	mutating     = registration + "mutatingwebhookconfigurations"
+	validating   = registration + "validatingwebhookconfigurations"
+)
+
+var permitted = []request{
+	{"read its Secret", "GET", secrets + "/" + webhook.Secret, ""},
+	{"list its Secret", "GET", secrets + "?fieldSelector=metadata.name%3D" + webhook.Secret, ""},
+	{"create its Secret", "APPLY", secrets + "/" + webhook.Secret,
+		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + webhook.Secret + `"}}`},
+	{"read its configuration", "GET", mutating + "/" + webhook.Configuration, ""},
+	{"read the configuration that checks StatefulSets", "GET", validating + "/" + webhook.ValidatingConfiguration, ""},
+	{"write an Event in any namespace", "POST", "/api/v1/namespaces/kube-system/events",
+		`{"metadata":{"name":"event","namespace":"kube-system"},"involvedObject":{"kind":"StatefulSet","name":"web","namespace":"kube-system"}}`},
+}
+
+var forbidden = []request{
+	{"read another Secret of its namespace", "GET", secrets + "/not-ours", ""},
+	{"read a Secret of another namespace", "GET", "/api/v1/namespaces/kube-system/secrets/not-ours", ""},
+	{"list the Secrets of its namespace", "GET", secrets, ""},
+	{"create a Secret of another name", "POST", secrets, `{"metadata":{"name":"another"}}`},
+	{"apply a Secret of another name", "APPLY", secrets + "/another", `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"another"}}`},
+	{"change another Secret", "PATCH", secrets + "/not-ours", `{"data":{}}`},
+	{"delete its Secret", "DELETE", secrets + "/" + webhook.Secret, ""},
+	{"list all webhook configurations", "GET", mutating, ""},
+	{"create a webhook configuration", "POST", mutating, `{"metadata":{"name":"another"}}`},
+	{"delete its configuration", "DELETE", mutating + "/" + webhook.Configuration, ""},
+	{"list all configurations that validate", "GET", validating, ""},
+	{"delete the configuration that checks StatefulSets", "DELETE", validating + "/" + webhook.ValidatingConfiguration, ""},
+	{"read pods", "GET", "/api/v1/namespaces/default/pods", ""},
+	{"read Events", "GET", "/api/v1/namespaces/default/events", ""},
+	{"delete an Event", "DELETE", "/api/v1/namespaces/default/events/any", ""},
+	{"read StatefulSets", "GET", "/apis/apps/v1/namespaces/default/statefulsets", ""},
+	{"read its own Deployment", "GET", "/apis/apps/v1/namespaces/" + webhook.Namespace + "/deployments/" + webhook.Deployment, ""},
+	{"read its own namespace's objects", "GET", "/api/v1/namespaces/" + webhook.Namespace + "/configmaps", ""},
+}
+
+func (s *suite) testPermissions(t *testing.T) {
+	for _, namespace := range []string{webhook.Namespace, "kube-system"} {
+		s.Kubectl(t, "create", "secret", "generic", "not-ours", "--namespace", namespace)
+	}
 	config := s.Cluster.RESTConfig()
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: serviceAccount,
@@ -35,118 +72,39 @@ func (s *suite) asWebhook(t *testing.T) kubernetes.Interface {
 	}
 	client, err := kubernetes.NewForConfig(config)
 	kit.Must(t, err)
-	return client
-}
-
-func (s *suite) testPermissions(t *testing.T) {
-	for _, namespace := range []string{webhook.Namespace, "kube-system"} {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "not-ours"}}
-		_, err := s.Client.CoreV1().Secrets(namespace).Create(s.Ctx, secret, metav1.CreateOptions{})
-		kit.Must(t, err)
-	}
-	client := s.asWebhook(t)
-	secrets := client.CoreV1().Secrets(webhook.Namespace)
-	foreign := client.CoreV1().Secrets("kube-system")
-	configurations := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	checks := client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
-	dryRun := []string{metav1.DryRunAll}
-	applied := func(name string) error {
-		body := []byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + name + `"}}`)
-		_, err := secrets.Patch(s.Ctx, name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: "e2e", DryRun: dryRun})
-		return err
-	}
-	for what, call := range map[string]func() error{
-		"read its Secret": func() error { return errOf(secrets.Get(s.Ctx, webhook.Secret, metav1.GetOptions{})) },
-		"list its Secret": func() error {
-			return errOf(secrets.List(s.Ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + webhook.Secret}))
-		},
-		"create its Secret": func() error { return applied(webhook.Secret) },
-		"read its configuration": func() error {
-			return errOf(configurations.Get(s.Ctx, webhook.Configuration, metav1.GetOptions{}))
-		},
-		"write an Event in any namespace": func() error {
-			event := &corev1.Event{
-				ObjectMeta:     metav1.ObjectMeta{Name: "event", Namespace: "kube-system"},
-				InvolvedObject: corev1.ObjectReference{Kind: "StatefulSet", Name: "web", Namespace: "kube-system"},
-			}
-			return errOf(client.CoreV1().Events("kube-system").Create(s.Ctx, event, metav1.CreateOptions{DryRun: dryRun}))
-		},
-		"read the configuration that checks StatefulSets": func() error {
-			return errOf(checks.Get(s.Ctx, webhook.ValidatingConfiguration, metav1.GetOptions{}))
-		},
-	} {
-		if err := call(); err != nil {
-			t.Errorf("the service account cannot %s: %v", what, err)
+	for _, r := range permitted {
+		if err := s.send(client, r); err != nil {
+			t.Errorf("the service account cannot %s: %v", r.what, err)
 		}
 	}
-	for what, call := range map[string]func() error{
-		"read another Secret of its namespace": func() error { return errOf(secrets.Get(s.Ctx, "not-ours", metav1.GetOptions{})) },
-		"read a Secret of another namespace":   func() error { return errOf(foreign.Get(s.Ctx, "not-ours", metav1.GetOptions{})) },
-		"list the Secrets of its namespace":    func() error { return errOf(secrets.List(s.Ctx, metav1.ListOptions{})) },
-		"create a Secret of another name": func() error {
-			other := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
-			return errOf(secrets.Create(s.Ctx, other, metav1.CreateOptions{DryRun: dryRun}))
-		},
-		"apply a Secret of another name": func() error { return applied("another") },
-		"change another Secret": func() error {
-			return errOf(secrets.Patch(s.Ctx, "not-ours", types.MergePatchType, []byte(`{"data":{}}`), metav1.PatchOptions{DryRun: dryRun}))
-		},
-		"delete its Secret": func() error {
-			return secrets.Delete(s.Ctx, webhook.Secret, metav1.DeleteOptions{DryRun: dryRun})
-		},
-		"list all webhook configurations": func() error { return errOf(configurations.List(s.Ctx, metav1.ListOptions{})) },
-		"create a webhook configuration": func() error {
-			other := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "another"}}
-			return errOf(configurations.Create(s.Ctx, other, metav1.CreateOptions{DryRun: dryRun}))
-		},
-		"delete its configuration": func() error {
-			return configurations.Delete(s.Ctx, webhook.Configuration, metav1.DeleteOptions{DryRun: dryRun})
-		},
-		"read pods":   func() error { return errOf(client.CoreV1().Pods("default").List(s.Ctx, metav1.ListOptions{})) },
-		"read Events": func() error { return errOf(client.CoreV1().Events("default").List(s.Ctx, metav1.ListOptions{})) },
-		"delete an Event": func() error {
-			return client.CoreV1().Events("default").Delete(s.Ctx, "any", metav1.DeleteOptions{DryRun: dryRun})
-		},
-		"list all configurations that validate": func() error { return errOf(checks.List(s.Ctx, metav1.ListOptions{})) },
-		"delete the configuration that checks StatefulSets": func() error {
-			return checks.Delete(s.Ctx, webhook.ValidatingConfiguration, metav1.DeleteOptions{DryRun: dryRun})
-		},
-		"read StatefulSets": func() error { return errOf(client.AppsV1().StatefulSets("default").List(s.Ctx, metav1.ListOptions{})) },
-		"read its own Deployment": func() error {
-			return errOf(client.AppsV1().Deployments(webhook.Namespace).Get(s.Ctx, webhook.Deployment, metav1.GetOptions{}))
-		},
-		"read its own namespace's objects": func() error {
-			return errOf(client.CoreV1().ConfigMaps(webhook.Namespace).List(s.Ctx, metav1.ListOptions{}))
-		},
-	} {
-		if err := call(); !apierrors.IsForbidden(err) {
-			t.Errorf("%s as the service account: got %v, want forbidden", what, err)
+	for _, r := range forbidden {
+		if err := s.send(client, r); !apierrors.IsForbidden(err) {
+			t.Errorf("%s as the service account: got %v, want forbidden", r.what, err)
 		}
 	}
 }
 
-func errOf[T any](_ T, err error) error { return err }
+// send makes a dry run.
+func (s *suite) send(client kubernetes.Interface, r request) error {
+	contentType := map[string]string{
+		"POST": "application/json", "PATCH": string(types.MergePatchType), "APPLY": string(types.ApplyPatchType),
+	}[r.method]
+	call := client.Discovery().RESTClient().Verb(strings.Replace(r.method, "APPLY", "PATCH", 1)).RequestURI(r.path)
+	if r.method != "GET" {
+		call.Param("dryRun", metav1.DryRunAll)
+	}
+	if r.body != "" {
+		call.Param("fieldManager", "e2e").SetHeader("Content-Type", contentType).Body([]byte(r.body))
+	}
+	return call.Do(s.Ctx).Error()
+}
 
 // testForbidden reads what the apiserver answered to the webhook from the first
 // chapter on, also to replicas that are gone. Requests of administrators in its
 // name, as in testPermissions, are not among them.
 func (s *suite) testForbidden(t *testing.T) {
-	file, err := os.Open(s.Cluster.LogPath(cluster.Audit))
-	kit.Must(t, err)
-	defer file.Close()
 	requests := map[string]int{}
-	for lines := json.NewDecoder(file); ; {
-		var event struct {
-			User           struct{ Username string }
-			Verb           string
-			RequestURI     string
-			ResponseStatus struct{ Code int }
-		}
-		if err := lines.Decode(&event); err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	for _, event := range s.auditLog(t) {
 		if event.User.Username != serviceAccount {
 			continue
 		}
@@ -161,12 +119,9 @@ func (s *suite) testForbidden(t *testing.T) {
 			t.Errorf("the audit log holds no %s of the webhook, so it does not hold everything: %v", verb, requests)
 		}
 	}
-	answered, err := s.Sum(s.Ctx, "rest_client_requests_total", map[string]string{"code": "200"})
-	kit.Must(t, err)
-	forbidden, err := s.Sum(s.Ctx, "rest_client_requests_total", map[string]string{"code": "403"})
-	kit.Must(t, err)
-	if answered == 0 || forbidden != 0 {
-		t.Errorf("the replicas count %v answers with 200 and %v with 403, want some and none", answered, forbidden)
+	answered, refused := s.count(t, "rest_client_requests_total", "code", "200"), s.count(t, "rest_client_requests_total", "code", "403")
+	if answered == 0 || refused != 0 {
+		t.Errorf("the replicas count %v answers with 200 and %v with 403, want some and none", answered, refused)
 	}
 }
 
@@ -204,10 +159,8 @@ func (s *suite) expectOpenSystem(t *testing.T, when string) {
 
 // createOrphan creates a pod that opts in and that no StatefulSet owns.
 func (s *suite) createOrphan(namespace, name string) error {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{webhook.Label: "true"}},
-		Spec:       kit.PodSpec(),
-	}
+	pod := kit.OwnedPod(name, 0, kit.ByParity)
+	pod.Name, pod.OwnerReferences = name, nil
 	_, err := s.Client.CoreV1().Pods(namespace).Create(s.Ctx, pod, metav1.CreateOptions{})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,24 +20,22 @@ import (
 // expectPlaced checks the node and the whole node selector of six pods.
 func (s *suite) expectPlaced(t *testing.T, pods []corev1.Pod, set string, also map[string]string) {
 	t.Helper()
-	got := map[string]string{}
+	type placed struct {
+		Node     string
+		Selector map[string]string
+	}
+	got, want := map[string]placed{}, map[string]placed{}
 	for _, pod := range pods {
-		got[pod.Name] = pod.Spec.NodeName
-		want := map[string]string{"name": "node1"}
-		if pod.Spec.NodeName == s.nodeOf["node2"] {
-			want["name"] = "node2"
-		}
-		maps.Copy(want, also)
-		if !maps.Equal(pod.Spec.NodeSelector, want) {
-			t.Errorf("nodeSelector of %s on %s: got %v, want %v", pod.Name, pod.Spec.NodeName, pod.Spec.NodeSelector, want)
-		}
+		got[pod.Name] = placed{pod.Spec.NodeName, pod.Spec.NodeSelector}
 	}
-	even, odd := s.nodeOf["node1"], s.nodeOf["node2"]
-	want := map[string]string{
-		set + "-0": even, set + "-1": odd, set + "-2": even, set + "-3": odd, set + "-4": even, set + "-5": odd,
+	for ordinal := range 6 {
+		value := []string{"node1", "node2"}[ordinal%2]
+		selector := map[string]string{"name": value}
+		maps.Copy(selector, also)
+		want[fmt.Sprintf("%s-%d", set, ordinal)] = placed{s.nodeOf[value], selector}
 	}
-	if !maps.Equal(got, want) {
-		t.Errorf("nodes: got %v, want %v", got, want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pods of %s differ (-want +got):\n%s", set, diff)
 	}
 }
 
@@ -63,7 +62,7 @@ func (s *suite) testDenial(t *testing.T) {
 	defer s.withoutChecks(t)()
 	namespace := s.namespace(t)
 	broken := map[string]*appsv1.StatefulSet{
-		`field "evn" is unknown`:   kit.StatefulSet("typo", 1, `{"key": "name", "evn": "node1", "odd": "node2"}`),
+		`field "evn" is unknown`:   kit.StatefulSet("typo", 1, misspelt),
 		`it is not valid JSON`:     kit.StatefulSet("no-json", 1, `key=name`),
 		`no annotation`:            kit.StatefulSet("no-annotation", 1, ""),
 		`"node 1"`:                 kit.StatefulSet("no-label-value", 1, `{"key": "name", "even": "node 1", "odd": "node2"}`),
@@ -72,9 +71,7 @@ func (s *suite) testDenial(t *testing.T) {
 	}
 	delete(broken[`no annotation`].Spec.Template.Annotations, webhook.Annotation)
 	for says, set := range broken {
-		made, err := s.Client.AppsV1().StatefulSets(namespace).Create(s.Ctx, set, metav1.CreateOptions{})
-		kit.Must(t, err)
-		message := s.failure(t, made)
+		message := s.failure(t, s.create(t, namespace, set))
 		t.Logf("%s: %s", set.Name, message)
 		for _, part := range []string{
 			set.Name + "-0", `admission webhook "` + serviceName + `" denied the request: `,
@@ -113,9 +110,7 @@ func (s *suite) failure(t *testing.T, set *appsv1.StatefulSet) string {
 }
 
 func (s *suite) testOrphan(t *testing.T) {
-	pod := kit.OwnedPod("web", 0, kit.ByParity)
-	pod.OwnerReferences = nil
-	_, err := s.Client.CoreV1().Pods(s.namespace(t)).Create(s.Ctx, pod, metav1.CreateOptions{})
+	err := s.createOrphan(s.namespace(t), "web-0")
 	status, ok := err.(apierrors.APIStatus)
 	if !ok {
 		t.Fatalf("create: got %v, want a refusal", err)

@@ -1,20 +1,19 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sts-mutating-webhook/test/cluster"
 	"sts-mutating-webhook/test/kit"
@@ -23,50 +22,32 @@ import (
 
 var record = flag.Bool("record", false, "write lines of the apiserver's audit log into internal/replay/testdata")
 
-// creation is what the test looks at in an audit event.
-type creation struct {
-	Verb, AuditID  string
-	ObjectRef      struct{ Resource, Namespace, Name string }
-	RequestObject  json.RawMessage
-	ResponseStatus struct{ Message string }
-	Annotations    map[string]string
-}
-
-// decisions returns the lines of the audit log with decisions of the webhook about pods that are in the log.
-func (s *suite) decisions(t *testing.T) (lines [][]byte, events []creation) {
+// decisions returns the events of the audit log with decisions of the webhook about pods that are in the log.
+func (s *suite) decisions(t *testing.T) []auditEvent {
 	t.Helper()
-	content, err := os.ReadFile(s.Cluster.LogPath(cluster.Audit))
-	kit.Must(t, err)
-	for line := range bytes.Lines(content) {
-		var e creation
-		if json.Unmarshal(line, &e) != nil || e.Verb != "create" || e.ObjectRef.Resource != "pods" || e.RequestObject == nil {
-			continue
-		}
+	return slices.DeleteFunc(s.auditLog(t), func(e auditEvent) bool {
 		called := false
 		for key, value := range e.Annotations {
 			called = called || strings.HasPrefix(key, "mutation.webhook.admission.k8s.io/") && strings.Contains(value, serviceName)
 		}
-		if called && !strings.Contains(e.ResponseStatus.Message, "failed calling webhook") {
-			lines, events = append(lines, line), append(events, e)
-		}
-	}
-	return lines, events
+		return !called || e.Verb != "create" || e.ObjectRef.Resource != "pods" || e.RequestObject == nil ||
+			strings.Contains(e.ResponseStatus.Message, "failed calling webhook")
+	})
 }
 
 // testReplay replays the audit log of the chapters before, and one in which a patch was changed.
 func (s *suite) testReplay(t *testing.T) {
 	s.createAsController(t)
-	plugin := s.plugin(t)
-	lines, events := s.decisions(t)
-	if len(lines) < 20 {
-		t.Fatalf("the audit log holds %d decisions with their pods, want more", len(lines))
+	events := s.decisions(t)
+	if len(events) < 20 {
+		t.Fatalf("the audit log holds %d decisions with their pods, want more", len(events))
 	}
 	if *record {
-		s.record(t, lines, events)
+		s.record(t, events)
 	}
 	log := s.Cluster.LogPath(cluster.Audit)
-	stdout, stderr, code := s.runPlugin(t, plugin, "replay", log)
-	if want := fmt.Sprintf("0 of %d decisions change\n", len(lines)); code != 0 || stdout != "" || !strings.Contains(stderr, want) {
+	stdout, stderr, code := s.runPlugin(t, "replay", log)
+	if want := fmt.Sprintf("0 of %d decisions change\n", len(events)); code != 0 || stdout != "" || !strings.Contains(stderr, want) {
 		t.Errorf("got exit code %d, stdout %q, stderr %q, want 0 and %q", code, stdout, stderr, want)
 	}
 	// Only the pods of namespaces that are being deleted, which the apiserver refuses by itself.
@@ -74,38 +55,34 @@ func (s *suite) testReplay(t *testing.T) {
 		t.Errorf("stderr %q, want no opted-in pod that got by", stderr)
 	}
 	t.Run("a decision that differs is named", func(t *testing.T) {
-		n, altered := alter(t, lines)
-		stdout, stderr, code := s.runPlugin(t, plugin, "replay", "-o", "json", altered)
+		n, altered := alter(t, events)
+		stdout, stderr, code := s.runPlugin(t, "replay", "-o", "json", altered)
 		type place struct{ NodeSelector map[string]string }
-		var changes []struct {
+		type change struct {
 			Namespace, Pod, AuditID string
 			From, To                place
 		}
+		var changes []change
 		kit.Must(t, json.Unmarshal([]byte(stdout), &changes))
-		want := changes
-		if len(changes) == 1 {
-			e := events[n]
-			want = append(want[:0:0], changes[0])
-			want[0].Namespace, want[0].Pod, want[0].AuditID = e.ObjectRef.Namespace, e.ObjectRef.Name, e.AuditID
-			want[0].From, want[0].To = place{map[string]string{"name": "node9"}}, place{map[string]string{"name": "node1"}}
-		}
-		if diff := cmp.Diff(want, changes); diff != "" || len(changes) != 1 || code != 1 {
-			t.Errorf("got exit code %d, %d changes, stderr %q; they differ (-want +got):\n%s", code, len(changes), stderr, diff)
+		e := events[n]
+		node9, node1 := place{map[string]string{"name": "node9"}}, place{map[string]string{"name": "node1"}}
+		want := []change{{e.ObjectRef.Namespace, e.ObjectRef.Name, e.AuditID, node9, node1}}
+		if diff := cmp.Diff(want, changes); diff != "" || code != 1 {
+			t.Errorf("got exit code %d, stderr %q; changes differ (-want +got):\n%s", code, stderr, diff)
 		}
 	})
 	t.Run("other flags decide otherwise", func(t *testing.T) {
-		stdout, stderr, code := s.runPlugin(t, plugin, "replay", "--existing-selector=replace", log)
+		stdout, stderr, code := s.runPlugin(t, "replay", "--existing-selector=replace", log)
 		if n := strings.Count(stdout, "keeps-others-"); code != 1 || n != 6 || !strings.Contains(stdout, "kubernetes.io/os=linux,name=node1   name=node1") {
 			t.Errorf("got exit code %d, %d pods that had a node selector, want 1, 6; stderr %q", code, n, stderr)
 		}
 	})
 }
 
-// createAsController asks for pods that no StatefulSet creates: dry runs, one without a name, one with a mistake.
+// createAsController creates pods that no StatefulSet does: dry runs, one without a name, one with a mistake.
 func (s *suite) createAsController(t *testing.T) {
 	t.Helper()
 	pods := s.asController(t).CoreV1().Pods(s.namespace(t))
-	dryRun := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	_, err := pods.Create(s.Ctx, kit.OwnedPod("dry", 0, kit.ByParity), dryRun)
 	kit.Must(t, err)
 	unnamed := kit.OwnedPod("dry", 0, kit.ByParity)
@@ -121,39 +98,35 @@ func (s *suite) createAsController(t *testing.T) {
 	kit.Must(t, err)
 }
 
-// alter writes the lines with one patch changed from node1 to node9, and returns which line that is.
-func alter(t *testing.T, lines [][]byte) (n int, file string) {
+// alter writes the lines with one patch changed from node1 to node9, and returns which event that is.
+func alter(t *testing.T, events []auditEvent) (n int, file string) {
 	t.Helper()
 	const node1, node9 = `\"value\":{\"name\":\"node1\"}`, `\"value\":{\"name\":\"node9\"}`
-	file = filepath.Join(t.TempDir(), "altered.log")
-	out, err := os.Create(file)
-	kit.Must(t, err)
-	defer out.Close()
-	n = -1
-	w := bufio.NewWriter(out)
-	for i, line := range lines {
-		if n < 0 && bytes.Contains(line, []byte(node1)) {
-			n, line = i, bytes.ReplaceAll(line, []byte(node1), []byte(node9))
-		}
-		_, err := w.Write(line)
-		kit.Must(t, err)
-	}
-	kit.Must(t, w.Flush())
+	n = slices.IndexFunc(events, func(e auditEvent) bool { return bytes.Contains(e.line, []byte(node1)) })
 	if n < 0 {
 		t.Fatalf("no line holds %s", node1)
 	}
+	var lines []byte
+	for i, e := range events {
+		if i == n {
+			e.line = bytes.ReplaceAll(e.line, []byte(node1), []byte(node9))
+		}
+		lines = append(lines, e.line...)
+	}
+	file = filepath.Join(t.TempDir(), "altered.log")
+	kit.Must(t, os.WriteFile(file, lines, 0o644))
 	return n, file
 }
 
 // record keeps a line for each kind of decision.
-func (s *suite) record(t *testing.T, lines [][]byte, events []creation) {
+func (s *suite) record(t *testing.T, events []auditEvent) {
 	t.Helper()
 	var kept []byte
 	seen := map[string]bool{}
-	for i, e := range events {
+	for _, e := range events {
 		kind := e.Annotations[serviceName+"/denied"] + " " + strings.TrimRight(e.ObjectRef.Name, "0123456789")
 		if !seen[kind] {
-			kept = append(kept, lines[i]...)
+			kept = append(kept, e.line...)
 		}
 		seen[kind] = true
 	}

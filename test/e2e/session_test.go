@@ -42,6 +42,12 @@ type session struct {
 
 func (s *suite) session(t *testing.T) *session { return &session{suite: s, dir: t.TempDir()} }
 
+// section is a part of a transcript in which a StatefulSet is applied.
+type section struct {
+	title string
+	set   *appsv1.StatefulSet
+}
+
 // section begins a part of the transcript.
 func (s *session) section(sentence string) { fmt.Fprintf(&s.text, "# %s\n", sentence) }
 

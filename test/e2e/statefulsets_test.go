@@ -1,17 +1,13 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"sts-mutating-webhook/test/kit"
-	"sts-mutating-webhook/test/webhook"
 )
 
 const misspelt = `{"key": "name", "evn": "node1", "odd": "node2"}`
@@ -38,36 +34,21 @@ func (s *suite) testStatefulSets(t *testing.T) {
 }
 
 func (s *suite) testRunningPods(t *testing.T, namespace string) {
-	sets := s.Client.AppsV1().StatefulSets(namespace)
 	before := uids(s.apply(t, namespace, kit.StatefulSet("web", 2, kit.ByParity)))
-	set, err := sets.Get(s.Ctx, "web", metav1.GetOptions{})
-	kit.Must(t, err)
-	generation := set.Generation
+	generation := func() int64 {
+		set, err := s.Client.AppsV1().StatefulSets(namespace).Get(s.Ctx, "web", metav1.GetOptions{})
+		kit.Must(t, err)
+		return set.Generation
+	}
+	want := generation()
 	if err := s.changeRule(namespace, "web", misspelt); !apierrors.IsInvalid(err) {
 		t.Errorf("update with a mistake: got error %v, want Invalid", err)
 	}
-	list, err := s.Client.CoreV1().Pods(namespace).List(s.Ctx, metav1.ListOptions{LabelSelector: "set=web"})
-	kit.Must(t, err)
-	if after := uids(list.Items); !maps.Equal(after, before) {
-		t.Errorf("pods: got %v, want %v", after, before)
+	pods, err := s.running(namespace, "web", 2)
+	if after := uids(pods); err != nil || !maps.Equal(after, before) {
+		t.Errorf("pods: got %v, %v, want %v", after, err, before)
 	}
-	if set, err = sets.Get(s.Ctx, "web", metav1.GetOptions{}); err != nil || set.Generation != generation {
-		t.Errorf("generation of the StatefulSet: got %d, %v, want %d", set.Generation, err, generation)
+	if got := generation(); got != want {
+		t.Errorf("generation of the StatefulSet: got %d, want %d", got, want)
 	}
-}
-
-// changeRule replaces the rule of a StatefulSet.
-func (s *suite) changeRule(namespace, name, rule string) error {
-	patch := fmt.Appendf(nil, `{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, webhook.Annotation, rule)
-	_, err := s.Client.AppsV1().StatefulSets(namespace).Patch(s.Ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
-	return err
-}
-
-// uids are those of pods, by name.
-func uids(pods []corev1.Pod) map[string]string {
-	all := map[string]string{}
-	for _, pod := range pods {
-		all[pod.Name] = string(pod.UID)
-	}
-	return all
 }

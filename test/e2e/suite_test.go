@@ -1,25 +1,28 @@
-// Package e2e tests the webhook as it is delivered, the image and manifests/, on a
-// real cluster. It knows nothing of the code inside.
+// Package e2e tests the webhook as it is delivered, the image and manifests/, on a real cluster. It knows nothing of the code inside.
 //
-// The tests are one story on one cluster: TestEndToEnd installs the webhook, looks
-// at it, uses it, changes it, takes it away and installs it again. They need root
-// and TEST_CLUSTER=1 (make test-cluster) and take a cluster of their own, which is
-// removed at the end whatever happens.
+// The chapters of TestEndToEnd run in their order on one cluster: they install the webhook, look at it, use it, change it, take it away
+// and install it again. They need root and TEST_CLUSTER=1 (make test-cluster) and bring up a cluster of their own, which is removed
+// at the end whatever happens.
 package e2e
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"sts-mutating-webhook/test/cluster"
 	"sts-mutating-webhook/test/kit"
 )
 
-// suite is what the chapters of the story share.
+// suite is what the chapters share.
 type suite struct {
 	*kit.Suite
 	// nodeOf says which node has which value of the label "name".
 	nodeOf map[string]string
+	// plugin is the directory of the program as a kubectl plugin.
+	plugin string
 }
 
 func TestEndToEnd(t *testing.T) {
@@ -37,12 +40,12 @@ func TestEndToEnd(t *testing.T) {
 		{Name: "a pod keeps the node selector it has", Run: (*suite).testMerge, Anywhere: true},
 		{Name: "each form of rule places pods that run", Run: (*suite).testForms},
 		{Name: "a mistake is explained in the StatefulSet's event", Run: (*suite).testDenial, Anywhere: true},
-		{Name: "a StatefulSet's events tell that its pods are placed, and why they are refused", Run: (*suite).testEvents},
+		{Name: "a StatefulSet's events say that its pods are placed, and why they are refused", Run: (*suite).testEvents},
 		{Name: "a StatefulSet is checked when it is applied", Run: (*suite).testStatefulSets},
 		{Name: "a labelled pod without a StatefulSet is refused with its field", Run: (*suite).testOrphan, Anywhere: true},
 		{Name: "pods that did not opt in are neither changed nor sent to us", Run: (*suite).testUnlabelled, Anywhere: true},
 		{Name: "a rollout of the webhook refuses no pod", Run: (*suite).testRollout, Anywhere: true},
-		{Name: "the audit log tells how pods were placed", Run: (*suite).testAudit},
+		{Name: "the audit log says how pods were placed", Run: (*suite).testAudit},
 		{Name: "it works as a kubectl plugin", Run: (*suite).testPlugin},
 		{Name: "this version decides about the pods of the audit log as they were decided about", Run: (*suite).testReplay},
 		{Name: "nothing so far was logged as an error", Run: (*suite).expectQuietLogs},
@@ -62,14 +65,15 @@ func TestEndToEnd(t *testing.T) {
 
 // setUp brings up an empty cluster with two labelled nodes of three, or uses that of TEST_KUBECONFIG.
 func setUp(t *testing.T) *suite {
-	const storyTime = 12 * time.Minute
+	const timeLimit = 12 * time.Minute
+	s := &suite{plugin: t.TempDir()}
 	if file := os.Getenv("TEST_KUBECONFIG"); file != "" {
-		s := &suite{Suite: kit.StartExisting(t, file, storyTime)}
-		s.nodeOf = s.LabelExistingNodes(t)
-		return s
+		s.Suite = kit.StartExisting(t, file, timeLimit)
+	} else {
+		s.Suite = kit.Start(t, kit.Options{Name: "test", Timeout: timeLimit, Fresh: true, Meanwhile: func(ctx context.Context) error {
+			return cluster.Compile(ctx, ".", filepath.Join(s.plugin, pluginName))
+		}})
 	}
-	s := &suite{Suite: kit.Start(t, kit.Options{Name: "test", Timeout: storyTime, Fresh: true})}
-	s.LabelNodes(t)
-	s.nodeOf = map[string]string{"node1": "node-1", "node2": "node-2"}
+	s.nodeOf = s.LabelNodes(t)
 	return s
 }

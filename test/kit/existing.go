@@ -37,19 +37,6 @@ func StartExisting(t *testing.T, kubeconfig string, timeout time.Duration) *Suit
 	return s
 }
 
-// LabelExistingNodes gives two nodes of an existing cluster the labels that the documentation's annotation names, until the end of
-// the test, and returns the nodes by the label's value.
-func (s *Suite) LabelExistingNodes(t *testing.T) map[string]string {
-	t.Helper()
-	nodeOf, err := s.ChooseNodes(s.Ctx)
-	Must(t, err)
-	for value, node := range nodeOf {
-		s.Kubectl(t, "label", "node", node, "name="+value)
-		t.Cleanup(func() { s.undo(t, webhook.Unlabel(node, value)...) })
-	}
-	return nodeOf
-}
-
 // undo runs kubectl even after an interrupt.
 func (s *Suite) undo(t *testing.T, args ...string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), time.Minute)

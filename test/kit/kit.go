@@ -9,9 +9,9 @@ package kit
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -88,53 +88,46 @@ func bringUp(ctx context.Context, t *testing.T, o Options) *cluster.Cluster {
 		})
 	}
 	dir := t.TempDir()
-	archives := []string{filepath.Join(dir, "webhook.tar")}
+	archive := func(i int) string { return filepath.Join(dir, fmt.Sprintf("%d.tar", i)) }
 	var c *cluster.Cluster
 	work, workCtx := errgroup.WithContext(ctx)
 	work.Go(func() (err error) {
 		c, err = cluster.Up(workCtx, cluster.Options{Name: name, Log: Log(t)})
 		return err
 	})
-	work.Go(func() error { return cluster.BuildWebhookImage(workCtx, archives[0]) })
-	archive := func() string {
-		archives = append(archives, filepath.Join(dir, fmt.Sprintf("%d.tar", len(archives))))
-		return archives[len(archives)-1]
-	}
+	images := []func(archive string) error{func(archive string) error { return cluster.BuildWebhookImage(workCtx, archive) }}
 	for image, program := range o.Programs {
-		file := archive()
-		work.Go(func() error { return cluster.BuildProgramImage(workCtx, image, program, file) })
+		images = append(images, func(archive string) error { return cluster.BuildProgramImage(workCtx, image, program, archive) })
 	}
 	for image, variable := range o.Variants {
-		file := archive()
-		work.Go(func() error { return cluster.BuildWebhookVariant(workCtx, image, file, variable) })
+		images = append(images, func(archive string) error { return cluster.BuildWebhookVariant(workCtx, image, archive, variable) })
+	}
+	for i, build := range images {
+		work.Go(func() error { return build(archive(i)) })
 	}
 	if o.Meanwhile != nil {
 		work.Go(func() error { return o.Meanwhile(workCtx) })
 	}
 	Must(t, work.Wait())
-	for _, archive := range archives {
-		Must(t, c.LoadImage(ctx, archive))
+	for i := range images {
+		Must(t, c.LoadImage(ctx, archive(i)))
 	}
 	return c
 }
 
 // Log passes whole lines to the test's log.
-func Log(t *testing.T) testLog { return testLog{t} }
+func Log(t *testing.T) io.Writer { return t.Output() }
 
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
-}
-
-// LabelNodes gives two of the three nodes the labels that the documentation's annotation
-// names: on the third no pod is right.
-func (s *Suite) LabelNodes(t *testing.T) {
+// LabelNodes gives two nodes the labels that the documentation's annotation names, and returns the nodes by the label's value. On an
+// existing cluster it lasts until the end of the test.
+func (s *Suite) LabelNodes(t *testing.T) map[string]string {
 	t.Helper()
-	for node, label := range map[string]string{"node-1": "name=node1", "node-2": "name=node2"} {
-		s.Kubectl(t, "label", "--overwrite", "node", node, label)
+	nodeOf, undo, err := s.Webhook.LabelNodes(s.Ctx)
+	for _, args := range undo {
+		t.Cleanup(func() { s.undo(t, args...) })
 	}
+	Must(t, err)
+	return nodeOf
 }
 
 // Kubectl runs kubectl and returns its output.

@@ -10,39 +10,32 @@ import (
 )
 
 func TestUntil(t *testing.T) {
-	never := errors.New("two of three")
 	for name, test := range map[string]struct {
-		done func(calls int) error
-		want string // "" is no error
+		calls int // of them, the last one succeeds
+		limit time.Duration
+		want  string // is in the error; "" is none
 	}{
-		"what is done at once needs no second look": {func(int) error { return nil }, ""},
-		"what is done at the fifth look":            {func(calls int) error { return map[bool]error{true: never}[calls < 5] }, ""},
-		"what is never done says its last error":    {func(int) error { return never }, "after 1s: two of three"},
+		"what is done at once needs no second look": {1, time.Second, ""},
+		"what is done at the fifth look":            {5, time.Second, ""},
+		"what is never done says its last error":    {1000, time.Second, "after 1s: two of three"},
+		"the end of the context says both":          {1000, time.Hour, "the suite has taken 2s; last: two of three"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				calls, got := 0, ""
-				err := Until(t.Context(), time.Second, func(context.Context) error { calls++; return test.done(calls) })
-				if err != nil {
-					got = err.Error()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errors.New("the suite has taken 2s"))
+			defer cancel()
+			calls, got := 0, ""
+			err := Until(ctx, test.limit, func(context.Context) error {
+				if calls++; calls < test.calls {
+					return errors.New("two of three")
 				}
-				if got != test.want {
-					t.Errorf("got %q, want %q", got, test.want)
-				}
+				return nil
 			})
+			if err != nil {
+				got = err.Error()
+			}
+			if (got == "") != (test.want == "") || !strings.Contains(got, test.want) || err == nil && calls != test.calls {
+				t.Errorf("%s: got %q after %d calls, want %q", name, got, calls, test.want)
+			}
 		})
 	}
-}
-
-func TestUntilTheContextEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("the suite has taken 1s"))
-		defer cancel()
-		err := Until(ctx, time.Hour, func(context.Context) error { return errors.New("two of three") })
-		for _, want := range []string{"the suite has taken 1s", "two of three"} {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want an error with %q", err, want)
-			}
-		}
-	})
 }

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,16 +26,16 @@ var PodImage = cluster.PauseImage
 
 // PodSpec does nothing, ends at once, and satisfies the Pod Security level "restricted".
 func PodSpec() corev1.PodSpec {
-	user, no, yes := int64(65532), false, true
 	return corev1.PodSpec{
 		TerminationGracePeriodSeconds: new(int64),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			RunAsNonRoot: new(true), RunAsUser: new(int64(65532)),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		Containers: []corev1.Container{{
 			Name: "pause", Image: PodImage, ImagePullPolicy: corev1.PullIfNotPresent,
 			SecurityContext: &corev1.SecurityContext{
-				AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 			},
 		}},
 	}
@@ -61,28 +62,25 @@ func StatefulSet(name string, replicas int32, annotation string) *appsv1.Statefu
 // OwnedPod is what the StatefulSet controller would create. The owner need not exist; if
 // it does not, the garbage collector deletes the pod.
 func OwnedPod(set string, ordinal int, annotation string) *corev1.Pod {
-	return ownedPod("apps/v1", set, ordinal, annotation)
-}
-
-// OrphanPod is what another controller of StatefulSets would create, of a kind that this
-// cluster does not have: no controller and no garbage collector touches the pod.
-func OrphanPod(set string, ordinal int, annotation string) *corev1.Pod {
-	return ownedPod("apps.kruise.io/v1beta1", set, ordinal, annotation)
-}
-
-func ownedPod(api, set string, ordinal int, annotation string) *corev1.Pod {
-	yes := true
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        fmt.Sprintf("%s-%d", set, ordinal),
 			Labels:      map[string]string{webhook.Label: "true"},
 			Annotations: map[string]string{webhook.Annotation: annotation},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: api, Kind: "StatefulSet", Name: set, UID: "00000000-0000-0000-0000-000000000001", Controller: &yes,
+				APIVersion: "apps/v1", Kind: "StatefulSet", Name: set, UID: "00000000-0000-0000-0000-000000000001", Controller: new(true),
 			}},
 		},
 		Spec: PodSpec(),
 	}
+}
+
+// OrphanPod is what another controller of StatefulSets would create, of a kind that this
+// cluster does not have: no controller and no garbage collector touches the pod.
+func OrphanPod(set string, ordinal int, annotation string) *corev1.Pod {
+	pod := OwnedPod(set, ordinal, annotation)
+	pod.OwnerReferences[0].APIVersion = "apps.kruise.io/v1beta1"
+	return pod
 }
 
 // Namespace makes a namespace in which pods can be created, or finds it. With a name that
@@ -107,10 +105,7 @@ func (s *Suite) Namespace(t *testing.T, name string) string {
 
 // Ready reports whether a pod is.
 func Ready(pod corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }

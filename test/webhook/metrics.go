@@ -1,8 +1,8 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,7 +42,23 @@ func (w *Webhook) SumOf(ctx context.Context, pod corev1.Pod, metric string, labe
 	if !found {
 		return 0, fmt.Errorf("read metrics of %s: there is no %s", pod.Name, metric)
 	}
-	return sum(family, labels), nil
+	total := 0.0
+	for _, m := range family.Metric {
+		if carries(m, labels) {
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return total, nil
+}
+
+func carries(m *dto.Metric, labels map[string]string) bool {
+	found := 0
+	for _, pair := range m.Label {
+		if value, wanted := labels[pair.GetName()]; wanted && value == pair.GetValue() {
+			found++
+		}
+	}
+	return found == len(labels)
 }
 
 // Gauge is the value of a metric of one replica that has a single series.
@@ -59,60 +75,35 @@ func (w *Webhook) Gauge(ctx context.Context, pod corev1.Pod, metric string) (flo
 }
 
 // Metrics reads /metrics of one replica.
-func (w *Webhook) Metrics(ctx context.Context, pod corev1.Pod) (map[string]*dto.MetricFamily, error) {
-	if w.Cluster.IsExisting() {
-		return w.metricsByProxy(ctx, pod)
+func (w *Webhook) Metrics(ctx context.Context, pod corev1.Pod) (families map[string]*dto.MetricFamily, err error) {
+	text, err := w.metricsText(ctx, pod)
+	if err == nil {
+		defer text.Close()
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err = parser.TextToMetricFamilies(text)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)
-	if err != nil {
-		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
-	}
-	client := http.Client{Transport: &http.Transport{DialContext: w.Cluster.Dialer("node-1"), DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read metrics of %s: %s", pod.Name, response.Status)
-	}
-	return parseMetrics(pod, response.Body)
-}
-
-// metricsByProxy has the apiserver read them: pods of an existing cluster may have no address that this machine reaches.
-func (w *Webhook) metricsByProxy(ctx context.Context, pod corev1.Pod) (map[string]*dto.MetricFamily, error) {
-	text, err := w.Client.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, "8080", "metrics", nil).DoRaw(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
-	}
-	return parseMetrics(pod, bytes.NewReader(text))
-}
-
-func parseMetrics(pod corev1.Pod, text io.Reader) (map[string]*dto.MetricFamily, error) {
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(text)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics of %s: %w", pod.Name, err)
 	}
 	return families, nil
 }
 
-func sum(family *dto.MetricFamily, labels map[string]string) float64 {
-	total := 0.0
-	for _, m := range family.Metric {
-		if carries(m, labels) {
-			total += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
+func (w *Webhook) metricsText(ctx context.Context, pod corev1.Pod) (io.ReadCloser, error) {
+	if w.Cluster.IsExisting() { // pods may have no address that this machine reaches
+		return w.Client.CoreV1().Pods(pod.Namespace).ProxyGet("http", pod.Name, "8080", "metrics", nil).Stream(ctx)
 	}
-	return total
-}
-
-func carries(m *dto.Metric, labels map[string]string) bool {
-	found := 0
-	for _, pair := range m.Label {
-		if value, wanted := labels[pair.GetName()]; wanted && value == pair.GetValue() {
-			found++
-		}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":8080/metrics", nil)
+	if err != nil {
+		return nil, err
 	}
-	return found == len(labels)
+	client := http.Client{Transport: &http.Transport{DialContext: w.Cluster.Dialer("node-1"), DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		response.Body.Close()
+		return nil, errors.New(response.Status)
+	}
+	return response.Body, nil
 }

@@ -1,23 +1,24 @@
-// Package webhook installs the webhook of this checkout in a test cluster the way a
-// user does, with kubectl and the files in manifests/, and looks at what then runs.
-// The demo and the tests on a real cluster share it.
+// Package webhook installs the webhook of this checkout in a test cluster the way a user does, with kubectl and the files in
+// manifests/, and looks at what then runs. The demo and the tests on a real cluster share it.
 //
-// Every wait ends when its context does; the error then holds the state of the
-// replicas.
+// Every wait ends when its context does; the error then holds the state of the replicas.
 package webhook
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
@@ -39,8 +40,7 @@ const (
 	Annotation = "custom-node-selector"
 )
 
-// pollInterval bounds how late a wait notices, and so the error of the times
-// that are measured with it.
+// pollInterval bounds how late a wait notices, and so the error of the times that are measured with it.
 const pollInterval = 50 * time.Millisecond
 
 // Webhook is the webhook in one cluster, installed or not.
@@ -53,32 +53,22 @@ type Webhook struct {
 	root string
 }
 
-// In returns the webhook in a cluster. The working directory must be inside the
-// checkout; nothing is installed yet.
+// In returns the webhook in a cluster. The working directory must be inside the checkout; nothing is installed yet.
 func In(c *cluster.Cluster) (*Webhook, error) {
 	client, err := kubernetes.NewForConfig(c.RESTConfig())
 	if err != nil {
 		return nil, fmt.Errorf("create client: %w", err)
 	}
-	root, err := checkout()
+	root, err := os.Getwd()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find checkout: %w", err)
 	}
-	return &Webhook{Cluster: c, Client: client, root: root}, nil
-}
-
-// checkout is the directory above the working directory that holds go.mod.
-func checkout() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find checkout: %w", err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
+	for ; root != filepath.Dir(root); root = filepath.Dir(root) {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			return &Webhook{Cluster: c, Client: client, root: root}, nil
 		}
 	}
-	return "", errors.New("find checkout: no go.mod above the working directory")
+	return nil, errors.New("find checkout: no go.mod above the working directory")
 }
 
 // Path is a file of the checkout, named from its root.
@@ -86,23 +76,31 @@ func (w *Webhook) Path(name string) string { return filepath.Join(w.root, name) 
 
 // Apply runs kubectl apply -f manifests/ and returns kubectl's output.
 func (w *Webhook) Apply(ctx context.Context) (string, error) {
-	if w.Image == "" {
-		return w.Cluster.Kubectl(ctx, "apply", "-f", w.Path("manifests"))
-	}
-	dir, err := os.MkdirTemp("", "sts-webhook-manifests")
-	if err != nil {
-		return "", fmt.Errorf("copy manifests: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	if err := w.copyManifests(dir); err != nil {
-		return "", fmt.Errorf("copy manifests: %w", err)
-	}
-	return w.Cluster.Kubectl(ctx, "apply", "-f", dir)
+	return w.ApplyImage(ctx, "manifests", cluster.WebhookImageName, w.Image)
 }
 
-// copyManifests writes the manifests with the image set, as a user does.
-func (w *Webhook) copyManifests(dir string) error {
-	files, err := filepath.Glob(w.Path("manifests/*.yaml"))
+// ApplyImage runs kubectl apply for a file or a directory of the checkout, with an image put in place of another; none leaves that.
+func (w *Webhook) ApplyImage(ctx context.Context, path, old, image string, args ...string) (string, error) {
+	from := w.Path(path)
+	if image != "" {
+		dir, err := os.MkdirTemp("", "sts-webhook-manifests")
+		if err != nil {
+			return "", fmt.Errorf("set image: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		if err := copyWithImage(from, dir, old, image); err != nil {
+			return "", fmt.Errorf("set image: %w", err)
+		}
+		from = dir
+	}
+	return w.Cluster.Kubectl(ctx, append([]string{"apply", "-f", from}, args...)...)
+}
+
+func copyWithImage(from, dir, old, image string) error {
+	if filepath.Ext(from) != ".yaml" {
+		from = filepath.Join(from, "*.yaml")
+	}
+	files, err := filepath.Glob(from)
 	if err != nil {
 		return err
 	}
@@ -111,7 +109,7 @@ func (w *Webhook) copyManifests(dir string) error {
 		if err != nil {
 			return err
 		}
-		text = bytes.ReplaceAll(text, []byte("image: "+cluster.WebhookImageName), []byte("image: "+w.Image))
+		text = bytes.ReplaceAll(text, []byte("image: "+old), []byte("image: "+image))
 		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o644); err != nil {
 			return err
 		}
@@ -119,8 +117,7 @@ func (w *Webhook) copyManifests(dir string) error {
 	return nil
 }
 
-// Install applies the manifests and waits for the rollout. It returns the time
-// from before the apply until every replica was Ready.
+// Install applies the manifests and waits for the rollout. It returns the time from before the apply until every replica was Ready.
 func (w *Webhook) Install(ctx context.Context) (time.Duration, error) {
 	begin := time.Now()
 	if _, err := w.Apply(ctx); err != nil {
@@ -130,9 +127,8 @@ func (w *Webhook) Install(ctx context.Context) (time.Duration, error) {
 	return time.Since(begin), err
 }
 
-// Uninstall deletes what the manifests made and waits until it is gone. Nobody is
-// served any more, so the replicas are not given the time to drain. Nothing
-// installed is fine.
+// Uninstall deletes what the manifests made and waits until it is gone. Nobody is served any more, so the replicas are not given
+// the time to drain. Nothing installed is fine.
 func (w *Webhook) Uninstall(ctx context.Context) error {
 	steps := [][]string{
 		{"delete", "mutatingwebhookconfiguration", Configuration, "--ignore-not-found"},
@@ -150,19 +146,33 @@ func (w *Webhook) Uninstall(ctx context.Context) error {
 	return nil
 }
 
-// Configure gives the webhook these flags and no others, and waits for the
-// rollout. Applying the manifests again does not undo it, Configure(ctx) does.
+// Configure gives the webhook these flags and no others, and waits for the rollout. Applying the manifests again does not undo it,
+// Configure(ctx) does.
 func (w *Webhook) Configure(ctx context.Context, flags ...string) error {
-	if err := w.patch(ctx, argsPatch(flags)); err != nil {
+	args, err := json.Marshal(flags) // none is null, which removes the field
+	if err != nil {
+		return fmt.Errorf("encode flags: %w", err)
+	}
+	if err := w.patch(ctx, `{"spec":{"template":{"spec":{"containers":[{"name":%q,"args":%s}]}}}}`, Deployment, args); err != nil {
 		return err
 	}
 	return w.WaitRollout(ctx)
 }
 
-// Scale changes the number of replicas and waits for it. Replicas that end may
-// still drain when it returns, unless there are to be none: then they are gone.
+// Restart replaces every replica, as kubectl rollout restart does, and waits for the rollout. It makes running pods of a newly
+// loaded image.
+func (w *Webhook) Restart(ctx context.Context) error {
+	now := time.Now().Format(time.RFC3339Nano)
+	if err := w.patch(ctx, `{"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":%q}}}}}`, now); err != nil {
+		return err
+	}
+	return w.WaitRollout(ctx)
+}
+
+// Scale changes the number of replicas and waits for it. Replicas that end may still drain when it returns, unless there are to be
+// none: then they are gone.
 func (w *Webhook) Scale(ctx context.Context, replicas int) error {
-	if err := w.patch(ctx, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)); err != nil {
+	if err := w.patch(ctx, `{"spec":{"replicas":%d}}`, replicas); err != nil {
 		return err
 	}
 	if replicas > 0 {
@@ -171,49 +181,49 @@ func (w *Webhook) Scale(ctx context.Context, replicas int) error {
 	return w.WaitDrained(ctx)
 }
 
-// WaitRollout returns when the newest Deployment is what runs: every replica is
-// of its template and Ready. Older ones may still drain.
+// patch changes the Deployment by a strategic merge patch.
+func (w *Webhook) patch(ctx context.Context, patch string, args ...any) error {
+	data := fmt.Appendf(nil, patch, args...)
+	_, err := w.Client.AppsV1().Deployments(Namespace).Patch(ctx, Deployment, types.StrategicMergePatchType, data, metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("patch Deployment %s/%s: %w", Namespace, Deployment, err)
+	}
+	return nil
+}
+
+// WaitRollout returns when the newest Deployment is what runs: every replica is of its template and Ready. Older ones may drain.
 func (w *Webhook) WaitRollout(ctx context.Context) error {
-	return w.wait(ctx, "the rollout", func(ctx context.Context) (bool, error) {
+	return w.wait(ctx, "the rollout", func(ctx context.Context) bool {
 		d, err := w.Client.AppsV1().Deployments(Namespace).Get(ctx, Deployment, metav1.GetOptions{})
-		return err == nil && rolledOut(d), nil
+		return err == nil && rolledOut(d)
 	})
 }
 
 // WaitDrained returns when no replica is still ending.
 func (w *Webhook) WaitDrained(ctx context.Context) error {
-	return w.wait(ctx, "the end of old replicas", func(ctx context.Context) (bool, error) {
+	return w.wait(ctx, "the end of old replicas", func(ctx context.Context) bool {
 		d, err := w.Client.AppsV1().Deployments(Namespace).Get(ctx, Deployment, metav1.GetOptions{})
 		if err != nil || !rolledOut(d) {
-			return false, nil
+			return false
 		}
 		pods, err := w.pods(ctx)
-		return err == nil && len(pods) == int(d.Status.Replicas), nil
+		return err == nil && len(pods) == int(d.Status.Replicas)
 	})
 }
 
 // rolledOut is what kubectl rollout status waits for.
 func rolledOut(d *appsv1.Deployment) bool {
-	want, s := int32(1), d.Status
-	if d.Spec.Replicas != nil {
-		want = *d.Spec.Replicas
-	}
+	want, s := *d.Spec.Replicas, d.Status
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == want && s.Replicas == want && s.AvailableReplicas == want
 }
 
-// Replicas are the pods that serve: neither ended nor told to end.
+// Replicas are the pods that serve: neither ended nor about to end.
 func (w *Webhook) Replicas(ctx context.Context) ([]corev1.Pod, error) {
 	pods, err := w.pods(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var serving []corev1.Pod
-	for _, pod := range pods {
-		if pod.DeletionTimestamp == nil {
-			serving = append(serving, pod)
-		}
-	}
-	return serving, nil
+	return slices.DeleteFunc(pods, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil }), nil
 }
 
 func (w *Webhook) pods(ctx context.Context) ([]corev1.Pod, error) {
@@ -224,10 +234,9 @@ func (w *Webhook) pods(ctx context.Context) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// wait polls until done says true. It fails when ctx ends, and then shows the
-// replicas.
-func (w *Webhook) wait(ctx context.Context, what string, done wait.ConditionWithContextFunc) error {
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, done)
+// wait polls until done returns true. It fails when ctx ends, and then shows the replicas.
+func (w *Webhook) wait(ctx context.Context, what string, done func(context.Context) bool) error {
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) { return done(ctx), nil })
 	if err == nil {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,17 +43,15 @@ func record(ctx context.Context, title string, args []string) (cast, error) {
 	c := cast{header: header{Version: 2, Width: columns, Timestamp: time.Now().Unix(), IdleTimeLimit: idleLimit.Seconds(), Title: title}}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it removes what it has begun
-	out, in, err := os.Pipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return c, fmt.Errorf("record: %w", err)
 	}
-	defer out.Close()
-	cmd.Stdout, cmd.Stderr = in, in
+	cmd.Stderr = cmd.Stdout
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return c, fmt.Errorf("record %s: %w", title, err)
 	}
-	in.Close()
 	c.events = append(c.events, event{0, "$ " + title})
 	lines := bufio.NewScanner(io.TeeReader(out, os.Stdout))
 	for lines.Scan() {
@@ -60,10 +59,7 @@ func record(ctx context.Context, title string, args []string) (cast, error) {
 			c.events = append(c.events, event{time.Since(begin).Round(time.Millisecond), part})
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return c, fmt.Errorf("record %s: %w", title, err)
-	}
-	if err := cmd.Wait(); err != nil {
+	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
 		return c, fmt.Errorf("record %s: %w", title, err)
 	}
 	c.header.Height = len(c.events)
