@@ -1,121 +1,107 @@
-package main
+package bench
 
 import (
+	"flag"
+	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"sts-mutating-webhook/test/process"
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
-func TestPercentile(t *testing.T) {
-	l := latencies{5, 1, 4, 2, 3}
-	for p, want := range map[float64]time.Duration{0: 1, 50: 3, 99: 5, 100: 5} {
-		if got := l.percentile(p); got != want {
-			t.Errorf("percentile %v: got %d, want %d", p, got, want)
-		}
-	}
-	if got := (latencies{}).percentile(50); got != 0 {
-		t.Errorf("of nothing: got %d, want 0", got)
-	}
-}
+var (
+	rounds = flag.Int("rounds", 7, "rounds over which medians are taken, at least 1")
+	turn   = flag.Duration("turn", 4*time.Second, "how long each server is measured in each round, at least 1 s")
+	data   = flag.String("data", "", "directory, named from the checkout's root, for the latencies that test/plots draws; empty writes none")
+)
 
-func TestRatiosAreTakenWithinARound(t *testing.T) {
-	// In the second round the machine was ten times slower.
-	got := median(ratios([]time.Duration{12, 120, 13}, []time.Duration{10, 100, 10}))
-	if got != 1.2 {
-		t.Errorf("got %v, want 1.2", got)
-	}
-	if got := added([]time.Duration{7, 90, 8}, []time.Duration{5, 80, 5}); got != 3 {
-		t.Errorf("added: got %d, want 3", got)
-	}
-}
+const (
+	// connections is how many kept-alive connections carry the calls.
+	connections = 8
+	// idleTime is how long the servers rest before their idle memory is read.
+	idleTime = 15 * time.Second
+)
 
-func TestLargeReviewHasItsSize(t *testing.T) {
-	review, err := os.ReadFile("../../internal/mutator/testdata/review.json")
-	if err != nil {
-		t.Fatal(err)
+func TestBench(t *testing.T) {
+	if *rounds < 1 || *turn < time.Second {
+		t.Fatalf("check flags: -rounds %d must be at least 1, -turn %s at least 1s", *rounds, *turn)
 	}
-	for _, size := range []int{100 << 10, 3 << 20} {
-		if large, err := largeReview(review, size); err != nil || len(large) != size {
-			t.Errorf("got %d bytes, %v, want %d", len(large), err, size)
-		}
-	}
-	if _, err := largeReview(review, 10); err == nil {
-		t.Error("a size below the review's: want an error")
-	}
-}
-
-func TestBenchmarkLine(t *testing.T) {
-	const output = `goos: linux
-BenchmarkDecodeDecideEncode/6851B-2         	  136478	      9628.5 ns/op	 711.59 MB/s	    1040 B/op	      12 allocs/op
-`
-	got := benchmarkLine.FindStringSubmatch(output)
-	if len(got) != 4 || got[1] != "6851" || got[2] != "9628.5" || got[3] != "12" {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestDistributionsArePrintedInMilliseconds(t *testing.T) {
-	var l latencies
-	for i := range 1000 {
-		l = append(l, time.Duration(1000-i)*time.Millisecond)
-	}
-	var out strings.Builder
-	if err := printDistributions(&out, []distribution{{"ours", l}}); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"# test/bench, ", "way,percentile,ms\nours,0,1.000\n", "ours,50,501.000\n", "ours,99.9,1000.000\n"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
-		}
-	}
-}
-
-func TestLogged(t *testing.T) {
-	log := []byte("not JSON\n" + `{"time":"2026-05-04T09:21:37.5Z","msg":"ready: yes"}` + "\n")
-	if got, err := logged(log, "ready: "); err != nil || !got.Equal(time.Date(2026, 5, 4, 9, 21, 37, 5e8, time.UTC)) {
-		t.Errorf("got %v, %v", got, err)
-	}
-	if _, err := logged(log, "serving"); err == nil {
-		t.Error("a line that is not there: want an error")
-	}
-}
-
-func TestTargetsSayWhatIsMissed(t *testing.T) {
-	b := &bench{floor: &server{name: "floor"}, ours: &server{name: "ours"}, textbook: &server{name: "textbook"}}
-	us := func(n int) []time.Duration { return []time.Duration{time.Duration(n) * time.Microsecond} }
-	made := func(cpu, p99 int) *direct {
-		return &direct{
-			cpu: us(cpu), p50: us(1), p99: us(1), rate: []float64{1}, pacedCPU: us(cpu), paced50: us(1), paced99: us(p99),
-			idle: process.Memory{Anonymous: 10 << 20, WorkingSet: 31 << 20}, busy: process.Memory{Anonymous: 60 << 20, Kernel: 5 << 20, WorkingSet: 64 << 20},
-		}
-	}
-	r := results{
-		review: map[*server]*direct{b.floor: made(100, 100), b.ours: made(116, 151), b.textbook: made(1000, 1000)},
-		creations: []creations{
-			noWebhook: {p50: us(5000), p99: us(1)}, throughFloor: {p50: us(5900), p99: us(1)}, throughOurs: {p50: us(6000), p99: us(1)},
-			throughTextbook: {p50: us(9000), p99: us(1)}, throughPolicy: {p50: us(7000), p99: us(1)}, throughGate: {p50: us(7000), p99: us(1)},
-		},
-		startup: startup{listening: us(1), ready: us(1)},
-		core:    []pureCore{{6851, 19 * time.Microsecond, 12}},
-	}
-	report := b.markdown(r)
-	for _, want := range []string{
-		"| CPU per call, x floor, all connections busy | 1.16 | <= 1.15 | **missed** |",
-		"| p99 at 500/s, x floor | 1.51 | <= 1.5 | **missed** |",
-		"| decode + decide + encode | 19.0 us, 12 allocations | < 20.0 us, <= 12 | met |",
-		"| added to a pod creation at p50 | 1.00 ms | <= 1.50 ms | met |",
-		"| the same, x what the floor adds | 1.11 | <= 1.1 | **missed** |",
-		"| the same, beside the policy | 1.00 ms | < 2.00 ms | met |",
-		"| memory that cannot be reclaimed, idle | 10.0 MiB | <= 30 MiB | met |",
-		"| the same, under load | 65.0 MiB | <= 64 MiB | **missed** |",
-		"| working set, idle | 31.0 MiB | <= 30 MiB | **missed** |",
-		"| the same, under load | 64.0 MiB | <= 64 MiB | met |",
+	b := setUp(t)
+	r := results{conditions: conditions()}
+	step := func(text string) { t.Log(time.Now().Format(time.TimeOnly), text) }
+	step("start-up")
+	r.startup = b.measureStartup(t, 2)
+	b.find(t) // the restart has replaced the replica
+	step("idle")
+	b.Pause(idleTime)
+	step("calls of 6.9 KB")
+	dial := b.Cluster.Dialer(node)
+	r.review = measureDirect(t, b.servers, dial, calls{review(t), connections, *rounds, *turn, true})
+	step("pod creations")
+	r.creations = b.measureCreations(t)
+	for _, size := range []struct {
+		name               string
+		bytes, connections int
+	}{
+		{"100 KiB", 100 << 10, connections},
+		// More at once would be answered 503, see server.DefaultBodyBudget.
+		{"3 MiB, 4 connections", 3 << 20, 4},
 	} {
-		if !strings.Contains(report, want) {
-			t.Errorf("no line %q in\n%s", want, report)
-		}
+		step("calls of " + size.name)
+		body := enlarged(t, review(t), size.bytes)
+		r.large = append(r.large, sized{size.name, measureDirect(t, b.servers, dial, calls{body, size.connections, 3, *turn, false})})
 	}
+	step("Go benchmark")
+	r.core = b.measureCore(t)
+	r.binary, r.image = b.sizes(t)
+	if *data != "" {
+		writeLatencies(t, b.Path(*data), r)
+	}
+	b.Report(t, "test/bench", r.markdown())
+}
+
+// review is an admission review as kube-apiserver sends it.
+func review(t *testing.T) []byte {
+	t.Helper()
+	body, err := os.ReadFile("../../internal/mutator/testdata/review.json")
+	kit.Must(t, err)
+	return body
+}
+
+// sizes are those of our binary and of the image around it.
+func (b *bench) sizes(t *testing.T) (binary, image int64) {
+	t.Helper()
+	exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", b.servers[ours].pid))
+	kit.Must(t, err)
+	name := filepath.Join(t.TempDir(), "webhook.tar")
+	kit.Must(t, cluster.BuildWebhookImage(b.Ctx, name))
+	archive, err := os.Stat(name)
+	kit.Must(t, err)
+	return exe.Size(), archive.Size()
+}
+
+// conditions is the line above the tables.
+func conditions() string {
+	return fmt.Sprintf("%s, one-minute load before the run %s; TLS 1.3, %d kept-alive connections, medians of %d rounds of %s in turn. "+
+		"Memory: anonymous + what the kernel holds for the container, neither of which it can reclaim; then the working set.",
+		machine(), loadAverage(), connections, *rounds, *turn)
+}
+
+func machine() string {
+	return fmt.Sprintf("%s, %s, %d CPUs", time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU())
+}
+
+// loadAverage is how busy the machine was over the last minute.
+func loadAverage() string {
+	content, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(content), " ")
+	return first
 }

@@ -12,57 +12,58 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
+	coordinationv1 "k8s.io/client-go/applyconfigurations/coordination/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 )
 
+const (
+	// readyLimit is how long the control plane may take until it takes the nodes for Ready.
+	readyLimit = time.Minute
+	// renewInterval is a kubelet's. After 50 seconds without, the control plane would take a node for lost.
+	renewInterval = 10 * time.Second
+)
+
 // Nodes are the nodes of one Start.
 type Nodes struct {
 	client kubernetes.Interface
-	names  map[string]bool
+	names  sets.Set[string]
 	end    context.CancelFunc
 	work   sync.WaitGroup
 
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex // guards errs
+	errs []error
 }
-
-// readyLimit is how long the control plane may take until it takes the nodes for Ready.
-const readyLimit = time.Minute
 
 // Start creates the nodes, with room for 10,000 pods each, and returns when the control plane takes them for Ready. They stay so
 // until Remove. No kubelet ends the pods of such a node: they must have a terminationGracePeriodSeconds of 0.
 func Start(ctx context.Context, client kubernetes.Interface, nodes []*corev1.Node) (*Nodes, error) {
-	n := &Nodes{client: client, names: map[string]bool{}}
-	leases := make([]*coordinationv1.Lease, len(nodes))
+	running, end := context.WithCancel(ctx)
+	n := &Nodes{client: client, names: sets.New[string](), end: end}
 	work, workCtx := errgroup.WithContext(ctx)
 	work.SetLimit(10)
-	for i, node := range nodes {
-		n.names[node.Name] = true
-		work.Go(func() (err error) {
-			leases[i], err = n.create(workCtx, node)
-			return err
-		})
+	for _, node := range nodes {
+		n.names.Insert(node.Name)
+		work.Go(func() error { return n.create(workCtx, node) })
 	}
-	if err := work.Wait(); err != nil {
-		return nil, err
+	err := work.Wait()
+	if err == nil {
+		n.work.Go(func() { wait.UntilWithContext(running, n.renew, renewInterval) })
+		err = n.runPods(running)
 	}
-	caller := ctx
-	ctx, n.end = context.WithCancel(ctx)
-	n.work.Go(func() { n.renew(ctx, leases) })
-	if err := n.runPods(ctx); err != nil {
-		return nil, errors.Join(err, n.Remove(caller))
+	if err == nil {
+		err = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, readyLimit, true, n.ready)
 	}
-	if err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, readyLimit, true, n.ready); err != nil {
-		return nil, errors.Join(fmt.Errorf("wait until %d nodes are Ready: %w", len(nodes), err), n.Remove(caller))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start %d nodes: %w", len(nodes), err), n.Remove(ctx))
 	}
 	return n, nil
 }
@@ -71,90 +72,73 @@ func Start(ctx context.Context, client kubernetes.Interface, nodes []*corev1.Nod
 func (n *Nodes) Remove(ctx context.Context) error {
 	n.end()
 	n.work.Wait()
-	errs := []error{n.err}
 	for name := range n.names {
 		for _, err := range []error{
 			n.client.CoreV1().Nodes().Delete(ctx, name, metav1.DeleteOptions{}),
 			n.client.CoordinationV1().Leases(corev1.NamespaceNodeLease).Delete(ctx, name, metav1.DeleteOptions{}),
 		} {
 			if err != nil && !apierrors.IsNotFound(err) {
-				errs = append(errs, fmt.Errorf("delete node: %w", err))
+				n.errs = append(n.errs, fmt.Errorf("delete node: %w", err))
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(n.errs...)
 }
 
+// fail notes an error that is not due to the end of ctx.
 func (n *Nodes) fail(ctx context.Context, err error) {
-	if ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.err == nil {
-		n.err = err
-	}
+	n.errs = append(n.errs, err)
 }
 
-func (n *Nodes) create(ctx context.Context, node *corev1.Node) (*coordinationv1.Lease, error) {
+func (n *Nodes) create(ctx context.Context, node *corev1.Node) error {
 	if _, err := n.client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
-		return nil, fmt.Errorf("create node: %w", err)
+		return fmt.Errorf("create node: %w", err)
 	}
-	room := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1k"), corev1.ResourceMemory: resource.MustParse("1Ti"), corev1.ResourcePods: resource.MustParse("10k")}
-	status, err := json.Marshal(corev1.Node{Status: corev1.NodeStatus{Capacity: room, Allocatable: room, Conditions: []corev1.NodeCondition{{
+	room := corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("1k"),
+		corev1.ResourceMemory: resource.MustParse("1Ti"),
+		corev1.ResourcePods:   resource.MustParse("10k"),
+	}
+	ready := corev1.NodeCondition{
 		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "Fake", LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
-	}}}})
-	if err != nil {
-		return nil, err
 	}
 	// A patch, since the node's taints are being written meanwhile.
-	if _, err := n.client.CoreV1().Nodes().PatchStatus(ctx, node.Name, status); err != nil {
-		return nil, fmt.Errorf("set node Ready: %w", err)
+	status := corev1.NodeStatus{Capacity: room, Allocatable: room, Conditions: []corev1.NodeCondition{ready}}
+	patch, err := json.Marshal(corev1.Node{Status: status})
+	if err == nil {
+		_, err = n.client.CoreV1().Nodes().PatchStatus(ctx, node.Name, patch)
 	}
-	now := metav1.NowMicro()
-	lease := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: corev1.NamespaceNodeLease, Name: node.Name},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &node.Name, RenewTime: &now},
-	}
-	lease, err = n.client.CoordinationV1().Leases(lease.Namespace).Create(ctx, lease, metav1.CreateOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("create lease: %w", err)
+		return fmt.Errorf("set node Ready: %w", err)
 	}
-	return lease, nil
+	return n.renewLease(ctx, node.Name)
 }
 
-// renewInterval is a kubelet's. After 50 seconds without, the control plane would take a node for lost.
-const renewInterval = 10 * time.Second
-
-// renew renews the leases until ctx ends, several at once, since the machine may be slow.
-func (n *Nodes) renew(ctx context.Context, leases []*coordinationv1.Lease) {
-	tick := time.NewTicker(renewInterval)
-	defer tick.Stop()
-	for {
-		work, workCtx := errgroup.WithContext(ctx)
-		work.SetLimit(10)
-		for i := range leases {
-			work.Go(func() error {
-				now := metav1.NowMicro()
-				leases[i].Spec.RenewTime = &now
-				lease, err := n.client.CoordinationV1().Leases(leases[i].Namespace).Update(workCtx, leases[i], metav1.UpdateOptions{})
-				if err != nil {
-					return fmt.Errorf("renew lease: %w", err)
-				}
-				leases[i] = lease
-				return nil
-			})
-		}
-		if err := work.Wait(); err != nil {
-			n.fail(ctx, err)
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// renew renews the leases, several at once, since the machine may be slow.
+func (n *Nodes) renew(ctx context.Context) {
+	work, workCtx := errgroup.WithContext(ctx)
+	work.SetLimit(10)
+	for name := range n.names {
+		work.Go(func() error { return n.renewLease(workCtx, name) })
 	}
+	n.fail(ctx, work.Wait())
+}
+
+// renewLease also creates it.
+func (n *Nodes) renewLease(ctx context.Context, node string) error {
+	lease := coordinationv1.Lease(node, corev1.NamespaceNodeLease).
+		WithSpec(coordinationv1.LeaseSpec().WithHolderIdentity(node).WithRenewTime(metav1.NowMicro()))
+	leases := n.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	_, err := leases.Apply(ctx, lease, metav1.ApplyOptions{FieldManager: "fakenode", Force: true})
+	if err != nil {
+		return fmt.Errorf("renew lease: %w", err)
+	}
+	return nil
 }
 
 // ready reports whether no node has the taint of one that is not, and whether just those that are cordoned have theirs.
@@ -167,7 +151,7 @@ func (n *Nodes) ready(ctx context.Context) (bool, error) {
 		tainted := func(key string) bool {
 			return slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == key })
 		}
-		if n.names[node.Name] && (tainted(corev1.TaintNodeNotReady) || tainted(corev1.TaintNodeUnschedulable) != node.Spec.Unschedulable) {
+		if n.names.Has(node.Name) && (tainted(corev1.TaintNodeNotReady) || tainted(corev1.TaintNodeUnschedulable) != node.Spec.Unschedulable) {
 			return false, nil
 		}
 	}
@@ -177,9 +161,8 @@ func (n *Nodes) ready(ctx context.Context) (bool, error) {
 // runPods says of each pod that is bound to one of the nodes that it is Ready, as a kubelet would. The next pod of an OrderedReady
 // StatefulSet, and of a rollout, waits for that.
 func (n *Nodes) runPods(ctx context.Context) error {
-	factory := informers.NewSharedInformerFactoryWithOptions(n.client, 0, informers.WithTransform(slim))
-	pods := factory.Core().V1().Pods().Informer()
-	_, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	factory := informers.NewSharedInformerFactory(n.client, 0)
+	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(object any) { n.makeReady(ctx, object.(*corev1.Pod)) },
 		UpdateFunc: func(_, object any) { n.makeReady(ctx, object.(*corev1.Pod)) },
 	})
@@ -191,25 +174,12 @@ func (n *Nodes) runPods(ctx context.Context) error {
 	return nil
 }
 
-// slim keeps of a pod what makeReady reads.
-func slim(object any) (any, error) {
-	pod, ok := object.(*corev1.Pod)
-	if !ok {
-		return object, nil
-	}
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, DeletionTimestamp: pod.DeletionTimestamp},
-		Spec:       corev1.PodSpec{NodeName: pod.Spec.NodeName},
-		Status:     corev1.PodStatus{Phase: pod.Status.Phase, Conditions: pod.Status.Conditions},
-	}, nil
-}
-
 // makeReady runs for one pod after the other, in the informer's goroutine.
 func (n *Nodes) makeReady(ctx context.Context, pod *corev1.Pod) {
 	ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
-	if !n.names[pod.Spec.NodeName] || ready || pod.DeletionTimestamp != nil {
+	if !n.names.Has(pod.Spec.NodeName) || ready || pod.DeletionTimestamp != nil {
 		return
 	}
 	now := metav1.Now()
@@ -221,7 +191,7 @@ func (n *Nodes) makeReady(ctx context.Context, pod *corev1.Pod) {
 	if err == nil {
 		_, err = n.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	}
-	// One that is gone, or another of the same name, is nobody's fault.
+	// One that is gone, or another of the same name, is no failure.
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		n.fail(ctx, fmt.Errorf("set pod %s/%s Ready: %w", pod.Namespace, pod.Name, err))
 	}

@@ -11,7 +11,12 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"sts-mutating-webhook/test/webhook"
 )
+
+// OptIn is the label, with the value "true", that sends a pod to the webhook.
+const OptIn = webhook.Label
 
 // ordinals bounds the pod names in use; their bodies are made once.
 const ordinals = 32
@@ -87,12 +92,12 @@ func (c *Client) create(ctx context.Context, ordinal int) (Outcome, string) {
 	request.Header.Set("Content-Type", "application/json")
 	response, err := c.http.Do(request)
 	if err != nil {
-		return Unavailable, transportCause(err)
+		return Unavailable, Cause(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return Unavailable, transportCause(err)
+		return Unavailable, Cause(err)
 	}
-	return classify(response.StatusCode, body, selectorKey, group(ordinal))
+	return classify(response.StatusCode, body, group(ordinal))
 }

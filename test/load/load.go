@@ -1,8 +1,16 @@
+// Package load creates opted-in pods through a real kube-apiserver at a steady
+// rate and classifies every answer. Each request is a dry run (dryRun=All): it goes
+// through the whole admission chain and stores nothing.
+//
+// The load is open-loop: requests start when their time has come, not when the
+// one before has ended, so a stall of the webhook shows up as latency and is not
+// hidden by a slower client. It is bounded in rate, in number and in concurrency;
+// what the bounds suppress is counted as Skipped.
 package load
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -10,20 +18,17 @@ import (
 // Options describe a load. The zero value of a number means its default.
 type Options struct {
 	Target
-	// Rate is creations per second, at most 2000; default 50.
+	// Rate is creations per second; default 50.
 	Rate float64
 	// Concurrency bounds the creations under way; default 500.
 	Concurrency int
 	// Limit bounds the number of creations; default 200 000.
 	Limit int
-	// Progress is called after each creation, from several goroutines; nil is none.
-	Progress func(Sample)
 }
 
 // Run is a load under way.
 type Run struct {
 	client *Client
-	opts   Options
 	// stop ends the dispatcher; requests under way are completed.
 	stop context.CancelFunc
 	// done is closed when the last request has been answered.
@@ -39,50 +44,38 @@ type Run struct {
 // Start begins to create pods and returns at once. The load ends with Stop, with
 // ctx, or at its limit.
 func Start(ctx context.Context, o Options) (*Run, error) {
-	if o.Rate == 0 {
-		o.Rate = 50
-	}
-	if o.Concurrency == 0 {
-		o.Concurrency = 500
-	}
-	if o.Limit == 0 {
-		o.Limit = 200_000
-	}
-	if o.Rate < 0 || o.Rate > 2000 || o.Concurrency < 0 || o.Limit < 0 {
-		return nil, fmt.Errorf("check load: rate %v must be up to 2000, concurrency %d and limit %d positive", o.Rate, o.Concurrency, o.Limit)
-	}
 	client, err := NewClient(o.Target)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &Run{client: client, opts: o, stop: cancel, done: make(chan struct{}), turns: make(chan struct{}, o.Concurrency)}
-	go r.dispatch(ctx)
+	r := &Run{client: client, stop: cancel, done: make(chan struct{}), turns: make(chan struct{}, cmp.Or(o.Concurrency, 500))}
+	interval := time.Duration(float64(time.Second) / cmp.Or(o.Rate, 50))
+	go r.dispatch(ctx, interval, cmp.Or(o.Limit, 200_000))
 	return r, nil
 }
 
 // dispatch starts each creation when it is due.
-func (r *Run) dispatch(ctx context.Context) {
+func (r *Run) dispatch(ctx context.Context, interval time.Duration, limit int) {
 	defer close(r.done)
 	var under sync.WaitGroup
 	defer under.Wait()
-	interval := time.Duration(float64(time.Second) / r.opts.Rate)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	due := time.Now()
-	for n := range r.opts.Limit {
-		timer.Reset(time.Until(due))
+	for n := range limit {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-time.After(time.Until(due)):
 		}
 		select {
 		case r.turns <- struct{}{}:
 			start := due
 			under.Go(func() {
 				// A request once sent is always seen to its end.
-				r.record(r.client.Create(context.WithoutCancel(ctx), n, start))
+				sample := r.client.Create(context.WithoutCancel(ctx), n, start)
+				r.mu.Lock()
+				r.report.Samples = append(r.report.Samples, sample)
+				r.mu.Unlock()
 				<-r.turns
 			})
 		default:
@@ -91,15 +84,6 @@ func (r *Run) dispatch(ctx context.Context) {
 			r.mu.Unlock()
 		}
 		due = due.Add(interval)
-	}
-}
-
-func (r *Run) record(s Sample) {
-	r.mu.Lock()
-	r.report.Samples = append(r.report.Samples, s)
-	r.mu.Unlock()
-	if r.opts.Progress != nil {
-		r.opts.Progress(s)
 	}
 }
 

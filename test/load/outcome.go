@@ -1,12 +1,13 @@
 package load
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sts-mutating-webhook/test/webhook"
 )
 
 // Outcome is what became of one creation.
@@ -37,13 +38,12 @@ func (o Outcome) String() string {
 	return [...]string{"admitted", "refused", "denied", "unmutated", "wrong selector", "gated", "unavailable"}[o]
 }
 
-// Lost reports whether the webhook is to blame for a pod that was not placed.
+// Lost reports whether the webhook is the reason why a pod was not placed.
 func (o Outcome) Lost() bool { return o != Admitted && o != Gated && o != Unavailable }
 
 // answer is what classify needs of a Pod or a Status.
 type answer struct {
-	Message string              `json:"message"`
-	Reason  metav1.StatusReason `json:"reason"`
+	Message string `json:"message"`
 	Spec    struct {
 		NodeSelector    map[string]string       `json:"nodeSelector"`
 		SchedulingGates []struct{ Name string } `json:"schedulingGates"`
@@ -58,8 +58,8 @@ const webhookFailed = "failed calling webhook"
 const webhookDenied = "admission webhook "
 
 // classify classifies the answer to the creation of a pod that belongs to the node
-// group named want under key.
-func classify(status int, body []byte, key, want string) (Outcome, string) {
+// group named want.
+func classify(status int, body []byte, want string) (Outcome, string) {
 	var a answer
 	if err := json.Unmarshal(body, &a); err != nil {
 		return Unavailable, "answer is no JSON: " + http.StatusText(status)
@@ -73,9 +73,9 @@ func classify(status int, body []byte, key, want string) (Outcome, string) {
 		}
 		return Unavailable, a.Message
 	}
-	got, set := a.Spec.NodeSelector[key]
+	got, set := a.Spec.NodeSelector[selectorKey]
 	switch {
-	case !set && len(a.Spec.SchedulingGates) == 1 && a.Spec.SchedulingGates[0].Name == gate:
+	case !set && len(a.Spec.SchedulingGates) == 1 && a.Spec.SchedulingGates[0].Name == webhook.Gate:
 		return Gated, "scheduling gate"
 	case !set:
 		return Unmutated, "no node selector"
@@ -88,21 +88,16 @@ func classify(status int, body []byte, key, want string) (Outcome, string) {
 // cause is what follows the URL in a message about a webhook that could not be
 // called, without the parts that differ from call to call.
 func cause(message string) string {
-	_, after, ok := strings.Cut(message, `": `)
-	if rest, found := strings.CutPrefix(after, "failed to call webhook: "); ok && found {
-		after = rest
-	}
+	_, after, _ := strings.Cut(message, `": `)
+	after = strings.TrimPrefix(after, "failed to call webhook: ")
 	if i := strings.LastIndex(after, `s": `); i >= 0 {
 		after = after[i+len(`s": `):]
 	}
-	if after == "" {
-		return message
-	}
-	return after
+	return cmp.Or(after, message)
 }
 
-// transportCause names a request that got no answer at all.
-func transportCause(err error) string {
+// Cause is the innermost error, which holds no addresses: why a request got no answer at all.
+func Cause(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}

@@ -8,14 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"sts-mutating-webhook/test/webhook"
 )
 
 const (
-	// OptIn is the label, with the value "true", that sends a pod to the webhook.
-	OptIn = "ab-build-different"
-
-	gate        = "sts-webhook.custom-system.svc/placement"
-	annotation  = "custom-node-selector"
 	selectorKey = "name"
 	evenGroup   = "node1"
 	oddGroup    = "node2"
@@ -26,6 +23,10 @@ const (
 func podJSON(namespace, optIn string, ordinal int) ([]byte, error) {
 	name := fmt.Sprintf("%s-%d", owner, ordinal)
 	yes := true
+	probe := &corev1.Probe{PeriodSeconds: 10, ProbeHandler: corev1.ProbeHandler{
+		HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromString("http")},
+	}}
+	amounts := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi")}
 	pod := corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -35,7 +36,7 @@ func podJSON(namespace, optIn string, ordinal int) ([]byte, error) {
 				"apps.kubernetes.io/pod-index": fmt.Sprint(ordinal), "controller-revision-hash": owner + "-5d4c9f7b68",
 			},
 			Annotations: map[string]string{
-				annotation: fmt.Sprintf(`{"key": %q, "even": %q, "odd": %q}`, selectorKey, evenGroup, oddGroup),
+				webhook.Annotation: fmt.Sprintf(`{"key": %q, "even": %q, "odd": %q}`, selectorKey, evenGroup, oddGroup),
 			},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "apps/v1", Kind: "StatefulSet", Name: owner,
@@ -44,7 +45,17 @@ func podJSON(namespace, optIn string, ordinal int) ([]byte, error) {
 		},
 		Spec: corev1.PodSpec{
 			Hostname: name, Subdomain: owner,
-			Containers: []corev1.Container{container()},
+			Containers: []corev1.Container{{
+				Name: "main", Image: "registry.example/app:1", ImagePullPolicy: corev1.PullIfNotPresent,
+				Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
+				Env: []corev1.EnvVar{
+					{Name: "MODE", Value: "replica"},
+					{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}},
+				},
+				Resources:     corev1.ResourceRequirements{Requests: amounts, Limits: amounts},
+				VolumeMounts:  []corev1.VolumeMount{{Name: "data", MountPath: "/var/lib/app"}},
+				LivenessProbe: probe, ReadinessProbe: probe,
+			}},
 			Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
 				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-" + name},
 			}}},
@@ -57,28 +68,5 @@ func podJSON(namespace, optIn string, ordinal int) ([]byte, error) {
 	return body, nil
 }
 
-func container() corev1.Container {
-	probe := &corev1.Probe{PeriodSeconds: 10, ProbeHandler: corev1.ProbeHandler{
-		HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromString("http")},
-	}}
-	amounts := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi")}
-	return corev1.Container{
-		Name: "main", Image: "registry.example/app:1", ImagePullPolicy: corev1.PullIfNotPresent,
-		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
-		Env: []corev1.EnvVar{
-			{Name: "MODE", Value: "replica"},
-			{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}},
-		},
-		Resources:     corev1.ResourceRequirements{Requests: amounts, Limits: amounts},
-		VolumeMounts:  []corev1.VolumeMount{{Name: "data", MountPath: "/var/lib/app"}},
-		LivenessProbe: probe, ReadinessProbe: probe,
-	}
-}
-
 // group is the node group that an ordinal belongs to.
-func group(ordinal int) string {
-	if ordinal%2 == 0 {
-		return evenGroup
-	}
-	return oddGroup
-}
+func group(ordinal int) string { return [...]string{evenGroup, oddGroup}[ordinal%2] }

@@ -53,7 +53,7 @@ func (r Report) Count(wanted ...Outcome) int {
 	return n
 }
 
-// Lost is the number of creations that the webhook is to blame for.
+// Lost is the number of creations that failed or went wrong because of the webhook.
 func (r Report) Lost() int { return r.Count(Refused, Denied, Unmutated, WrongSelector) }
 
 // outageGap joins losses into one outage: a pool of replicas of which some are
@@ -111,8 +111,7 @@ func counts(o Outcome, of []Outcome) bool {
 	return slices.Contains(of, o)
 }
 
-// Latency is the p-th percentile, 0 to 100, over admitted creations; zero when
-// there are none.
+// Latency is the p-th percentile over admitted creations.
 func (r Report) Latency(p float64) time.Duration {
 	var all []time.Duration
 	for _, s := range r.Samples {
@@ -120,11 +119,26 @@ func (r Report) Latency(p float64) time.Duration {
 			all = append(all, s.Latency)
 		}
 	}
-	if len(all) == 0 {
+	return Percentile(all, p)
+}
+
+// Percentile is the p-th one, 0 to 100, of times in any order; zero when there are none.
+func Percentile(times []time.Duration, p float64) time.Duration {
+	if len(times) == 0 {
 		return 0
 	}
-	slices.Sort(all)
-	return all[min(len(all)-1, int(p/100*float64(len(all))))]
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[min(len(sorted)-1, int(p/100*float64(len(sorted))))]
+}
+
+// Longest is the longest time that the cluster took for an answer.
+func (r Report) Longest() (longest time.Duration) {
+	for _, s := range r.Samples {
+		if s.Outcome != Unavailable {
+			longest = max(longest, s.Latency)
+		}
+	}
+	return longest
 }
 
 // Second is what became of the creations that were due in one second.

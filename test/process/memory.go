@@ -1,12 +1,15 @@
 package process
 
 import (
-	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // cgroupRoot is where the kernel's control groups are mounted.
@@ -27,65 +30,102 @@ type Memory struct {
 // Unreclaimable is what the kernel cannot take back: when it reaches the limit, the container is killed.
 func (m Memory) Unreclaimable() int64 { return m.Anonymous + m.Kernel }
 
+// accounting is how a version of control groups names things.
+type accounting struct{ usage, anonymous, cache, shared, inactive string }
+
+var (
+	version1 = accounting{"memory.usage_in_bytes", "total_rss", "total_cache", "total_shmem", "total_inactive_file"}
+	version2 = accounting{"memory.current", "anon", "file", "shmem", "inactive_file"}
+)
+
 // ReadMemory reads the accounts of the control group of a process, version 1 or 2.
-func ReadMemory(pid int) (Memory, error) {
+func ReadMemory(pid int) (m Memory, err error) {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return Memory{}, fmt.Errorf("read memory: %w", err)
+	if err == nil {
+		dir, names := memoryGroup(string(groups))
+		m, err = names.read(filepath.Join(cgroupRoot, dir))
 	}
-	dir, usageFile, prefix := memoryGroup(string(groups))
-	usage, err := os.ReadFile(filepath.Join(cgroupRoot, dir, usageFile))
 	if err != nil {
-		return Memory{}, fmt.Errorf("read memory: %w", err)
+		return Memory{}, fmt.Errorf("read memory of process %d: %w", pid, err)
 	}
-	stat, err := os.ReadFile(filepath.Join(cgroupRoot, dir, "memory.stat"))
-	if err != nil {
-		return Memory{}, fmt.Errorf("read memory: %w", err)
-	}
-	return parseMemory(string(usage), string(stat), prefix)
+	return m, nil
 }
 
-// memoryGroup finds the control group that accounts for memory in the text of /proc/PID/cgroup, and how its files name things.
-func memoryGroup(groups string) (dir, usage, prefix string) {
+// memoryGroup finds the control group that accounts for memory in the text of /proc/PID/cgroup.
+func memoryGroup(groups string) (dir string, names accounting) {
 	for line := range strings.Lines(groups) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(fields) == 3 && fields[1] == "memory" {
-			return "memory" + fields[2], "memory.usage_in_bytes", "total_"
+			return "memory" + fields[2], version1
 		}
 		if len(fields) == 3 && fields[0] == "0" {
 			dir = fields[2]
 		}
 	}
-	return dir, "memory.current", ""
+	return dir, version2
 }
 
-// parseMemory does what cAdvisor does for the working set.
-func parseMemory(usage, stat, prefix string) (Memory, error) {
-	total, err := strconv.ParseInt(strings.TrimSpace(usage), 10, 64)
+// read does what cAdvisor does for the working set.
+func (a accounting) read(dir string) (Memory, error) {
+	usage, err := os.ReadFile(filepath.Join(dir, a.usage))
 	if err != nil {
-		return Memory{}, fmt.Errorf("read memory: %w", err)
+		return Memory{}, err
 	}
-	anonymous, cache := "anon", "file" // version 2
-	if prefix != "" {
-		anonymous, cache = "rss", "cache"
+	total, err := strconv.ParseInt(strings.TrimSpace(string(usage)), 10, 64)
+	if err != nil {
+		return Memory{}, err
 	}
-	values := map[string]int64{prefix + anonymous: -1, prefix + cache: -1, prefix + "shmem": -1, prefix + "inactive_file": -1}
-	lines := bufio.NewScanner(strings.NewReader(stat))
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		if _, wanted := values[name]; wanted {
-			if values[name], err = strconv.ParseInt(value, 10, 64); err != nil {
-				return Memory{}, fmt.Errorf("read memory: %s: %w", name, err)
+	stat, err := os.ReadFile(filepath.Join(dir, "memory.stat"))
+	if err != nil {
+		return Memory{}, err
+	}
+	values := map[string]int64{}
+	for line := range strings.Lines(string(stat)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if values[name], err = strconv.ParseInt(value, 10, 64); err != nil {
+			return Memory{}, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for _, name := range []string{a.anonymous, a.cache, a.shared, a.inactive} {
+		if _, found := values[name]; !found {
+			return Memory{}, fmt.Errorf("no %s in memory.stat", name)
+		}
+	}
+	return Memory{
+		// Shared memory counts as cache, but only swapping could take it back.
+		Anonymous:  values[a.anonymous] + values[a.shared],
+		Kernel:     max(0, total-values[a.anonymous]-values[a.cache]),
+		WorkingSet: total - values[a.inactive],
+	}, nil
+}
+
+// WatchMemory keeps looking what a process holds. The function that it returns ends that, and returns what was held when that was the
+// most that cannot be reclaimed. It may be called again.
+func WatchMemory(pid int) func() (Memory, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var most Memory
+	var work errgroup.Group
+	work.Go(func() error {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			m, err := ReadMemory(pid)
+			if err != nil {
+				return err
+			}
+			if m.Unreclaimable() > most.Unreclaimable() {
+				most = m
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
 			}
 		}
+	})
+	return func() (Memory, error) {
+		cancel()
+		err := work.Wait()
+		return most, err
 	}
-	for name, value := range values {
-		if value < 0 {
-			return Memory{}, fmt.Errorf("read memory: no %s in memory.stat", name)
-		}
-	}
-	// Shared memory counts as cache, but only swapping could take it back.
-	m := Memory{Anonymous: values[prefix+anonymous] + values[prefix+"shmem"], WorkingSet: total - values[prefix+"inactive_file"]}
-	m.Kernel = max(0, total-values[prefix+anonymous]-values[prefix+cache])
-	return m, nil
 }

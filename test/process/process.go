@@ -60,23 +60,21 @@ func inCgroup(part, program string) (found []int) {
 // the exact times of its threads (/proc/PID/task/*/schedstat, in ns); those of
 // threads that have ended are missing, and a Go program ends none unless it
 // locks one.
-func CPU(pid int) (time.Duration, error) {
+func CPU(pid int) (total time.Duration, err error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {
 		return 0, fmt.Errorf("read CPU time of process %d: it has no threads", pid)
 	}
-	var total time.Duration
 	for _, name := range files {
 		content, err := os.ReadFile(name)
 		if err != nil {
 			return 0, fmt.Errorf("read CPU time: %w", err)
 		}
-		first, _, _ := strings.Cut(string(content), " ")
-		ns, err := strconv.ParseInt(first, 10, 64)
-		if err != nil {
+		var ns time.Duration
+		if _, err := fmt.Sscan(string(content), &ns); err != nil {
 			return 0, fmt.Errorf("read CPU time of process %d: %w", pid, err)
 		}
-		total += time.Duration(ns)
+		total += ns
 	}
 	return total, nil
 }
@@ -106,7 +104,3 @@ func Started(pid int) (time.Time, error) {
 	}
 	return time.Now().Add(time.Duration(ticks)*time.Second/ticksPerSecond - time.Duration(sinceBoot.Nano())), nil
 }
-
-// Executable is a path by which a process's program can be read, whatever its
-// file system.
-func Executable(pid int) string { return fmt.Sprintf("/proc/%d/exe", pid) }

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -15,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"sts-mutating-webhook/test/kit"
 )
@@ -23,73 +23,53 @@ import (
 // log lines say how long after SIGTERM the Service still sent connections; the
 // logs are followed, since they are gone with the pod.
 type drains struct {
-	// running are the goroutines that follow logs.
-	running sync.WaitGroup
-	// mu guards the rest.
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the rest
 	newest  []time.Duration
 	took    []time.Duration
 	unclean int
-	err     error
 }
 
 // watchDrains follows the log of every replica of f, until the test ends.
-func watchDrains(ctx context.Context, t *testing.T, f *fleet) *drains {
-	ctx, stop := context.WithCancel(ctx)
-	l := &drains{}
-	l.running.Go(func() { l.watch(ctx, f) })
+func watchDrains(t *testing.T, f *fleet) *drains {
+	ctx, stop := context.WithCancel(f.Ctx)
+	d, followed := &drains{}, sets.New[types.UID]()
+	var running sync.WaitGroup
+	running.Go(func() {
+		wait.UntilWithContext(ctx, func(ctx context.Context) {
+			pods, err := f.pods()
+			if err != nil {
+				return // the next look will do
+			}
+			for _, pod := range pods.Items {
+				if kit.Ready(pod) && !followed.Has(pod.UID) {
+					followed.Insert(pod.UID)
+					running.Go(func() { d.follow(ctx, t, f, pod) })
+				}
+			}
+		}, 50*time.Millisecond)
+	})
 	t.Cleanup(func() {
 		stop()
-		l.running.Wait()
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.err != nil {
-			t.Errorf("follow logs: %v", l.err)
-		}
+		running.Wait()
 	})
-	return l
+	return d
 }
 
-func (l *drains) watch(ctx context.Context, f *fleet) {
-	followed := map[types.UID]bool{}
-	_ = kit.Until(ctx, time.Hour, func(ctx context.Context) error { // it ends with ctx alone
-		pods, err := f.pods(ctx)
-		if err != nil {
-			return err
+// follow returns when the pod ends. A killed container ends the stream of its log, too, and its successor is followed; so does what
+// breaks the stream, which then is tried again.
+func (d *drains) follow(ctx context.Context, t *testing.T, f *fleet, pod corev1.Pod) {
+	pods := f.Client.CoreV1().Pods(f.namespace)
+	_ = wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (ended bool, _ error) {
+		if stream, err := pods.GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true, TailLines: new(int64)}).Stream(ctx); err == nil {
+			d.read(t, stream)
 		}
-		for _, pod := range pods {
-			if kit.Ready(pod) && !followed[pod.UID] {
-				followed[pod.UID] = true
-				l.running.Go(func() { l.follow(ctx, f, pod) })
-			}
-		}
-		return errors.New("not yet over")
+		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
+		return err != nil || now.UID != pod.UID || now.DeletionTimestamp != nil, nil
 	})
-}
-
-func (l *drains) follow(ctx context.Context, f *fleet, pod corev1.Pod) {
-	zero := int64(0)
-	for {
-		stream, err := f.suite.Client.CoreV1().Pods(f.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true, TailLines: &zero}).Stream(ctx)
-		if err == nil {
-			l.read(stream)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		// A killed container ends the stream too, and its successor is followed; so does
-		// what breaks the stream, which then is tried again.
-		if now, gone := f.suite.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{}); gone != nil || now.UID != pod.UID || now.DeletionTimestamp != nil {
-			return
-		}
-		if kit.Sleep(ctx, 200*time.Millisecond) != nil {
-			return
-		}
-	}
 }
 
 // read notes a drain that the log reports.
-func (l *drains) read(stream io.ReadCloser) {
+func (d *drains) read(t *testing.T, stream io.ReadCloser) {
 	defer stream.Close()
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {
@@ -103,26 +83,29 @@ func (l *drains) read(stream io.ReadCloser) {
 		}
 		took, err := time.ParseDuration(entry.Took)
 		newest, err2 := time.ParseDuration(entry.NewestConnectionAfter)
-		l.mu.Lock()
-		l.err = errors.Join(l.err, err, err2)
-		l.newest, l.took = append(l.newest, newest), append(l.took, took)
-		if !entry.Complete {
-			l.unclean++
+		if err != nil || err2 != nil {
+			t.Errorf("read the log of a drain: %v, %v in %s", err, err2, lines.Text())
 		}
-		l.mu.Unlock()
+		d.mu.Lock()
+		d.newest, d.took = append(d.newest, newest), append(d.took, took)
+		if !entry.Complete {
+			d.unclean++
+		}
+		d.mu.Unlock()
 	}
 }
 
-// String is a sentence for the report; empty when nothing has drained.
-func (l *drains) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.newest) == 0 {
-		return ""
+// report adds a sentence to the suite's report, unless nothing has drained.
+func (d *drains) report(s *suite) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.newest)
+	if n == 0 {
+		return
 	}
-	slices.Sort(l.newest)
-	slices.Sort(l.took)
-	n := len(l.newest)
-	return fmt.Sprintf("%d replicas were seen to drain. From SIGTERM to the last new connection: median %.2f s, longest %.2f s; to the end of the drain: median %.2f s, longest %.2f s; connections had to be cut in %d of them.",
-		n, l.newest[n/2].Seconds(), l.newest[n-1].Seconds(), l.took[n/2].Seconds(), l.took[n-1].Seconds(), l.unclean)
+	slices.Sort(d.newest)
+	slices.Sort(d.took)
+	s.Remark("%d replicas drained. From SIGTERM to the last new connection: median %.2f s, longest %.2f s; "+
+		"to the end of the drain: median %.2f s, longest %.2f s; connections had to be cut in %d of them.",
+		n, d.newest[n/2].Seconds(), d.newest[n-1].Seconds(), d.took[n/2].Seconds(), d.took[n-1].Seconds(), d.unclean)
 }

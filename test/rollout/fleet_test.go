@@ -1,9 +1,9 @@
 package rollout
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,96 +12,91 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"sts-mutating-webhook/test/kit"
-	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/process"
 )
 
 // fleet is the replicas of one webhook.
 type fleet struct {
-	suite *suite
-	name  string
+	*suite
+	name string
 	// optIn is the label that sends a pod to this webhook.
 	namespace, app, program, optIn string
-}
-
-// pods are all replicas, those that end included.
-func (f *fleet) pods(ctx context.Context) ([]corev1.Pod, error) {
-	list, err := f.suite.Client.CoreV1().Pods(f.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + f.app})
-	if err != nil {
-		return nil, fmt.Errorf("list replicas of %s: %w", f.name, err)
-	}
-	return list.Items, nil
-}
-
-// replica is one that serves; accept narrows the choice.
-func (f *fleet) replica(ctx context.Context, accept func(corev1.Pod) bool) (corev1.Pod, error) {
-	pods, err := f.pods(ctx)
-	if err != nil {
-		return corev1.Pod{}, err
-	}
-	for _, pod := range pods {
-		if pod.DeletionTimestamp == nil && kit.Ready(pod) && accept(pod) {
-			return pod, nil
-		}
-	}
-	return corev1.Pod{}, fmt.Errorf("choose a replica of %s: none of %d will do", f.name, len(pods))
-}
-
-func anyPod(corev1.Pod) bool { return true }
-
-func (f *fleet) patch(ctx context.Context, format string, args ...any) error {
-	_, err := f.suite.Client.AppsV1().Deployments(f.namespace).Patch(ctx, f.app, types.StrategicMergePatchType, fmt.Appendf(nil, format, args...), metav1.PatchOptions{})
-	if err != nil {
-		return fmt.Errorf("patch Deployment of %s: %w", f.name, err)
-	}
-	return nil
-}
-
-func (f *fleet) scale(ctx context.Context, n int) error {
-	return f.patch(ctx, `{"spec":{"replicas":%d}}`, n)
-}
-
-// restart does what kubectl rollout restart and status do.
-func (f *fleet) restart(ctx context.Context) error {
-	err := f.patch(ctx, `{"spec":{"template":{"metadata":{"annotations":{"restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-	if err != nil {
-		return err
-	}
-	return f.rolledOut(ctx)
 }
 
 // waitTimeout bounds a rollout; the textbook's first one takes a minute and a half.
 const waitTimeout = 4 * time.Minute
 
-// rolledOut waits until every replica is of the newest template and Ready.
-func (f *fleet) rolledOut(ctx context.Context) error {
-	err := kit.Until(ctx, waitTimeout, func(ctx context.Context) error {
-		d, err := f.suite.Client.AppsV1().Deployments(f.namespace).Get(ctx, f.app, metav1.GetOptions{})
+// pods are all replicas, those that end included.
+func (f *fleet) pods() (*corev1.PodList, error) {
+	return f.Client.CoreV1().Pods(f.namespace).List(f.Ctx, metav1.ListOptions{LabelSelector: "app=" + f.app})
+}
+
+// replica waits for one that serves. A function narrows the choice; nil does not.
+func (f *fleet) replica(t *testing.T, accept func(corev1.Pod) bool) (chosen corev1.Pod) {
+	t.Helper()
+	f.Eventually(t, waitTimeout, func() error {
+		pods, err := f.pods()
 		if err != nil {
 			return err
 		}
-		if s, n := d.Status, *d.Spec.Replicas; s.ObservedGeneration < d.Generation || s.Replicas != n || s.UpdatedReplicas != n || s.AvailableReplicas != n {
-			return fmt.Errorf("%d replicas, %d updated, %d available, want %d", s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, n)
+		for _, pod := range pods.Items {
+			if pod.DeletionTimestamp == nil && kit.Ready(pod) && (accept == nil || accept(pod)) {
+				chosen = pod
+				return nil
+			}
+		}
+		return fmt.Errorf("choose a replica of %s: none of %d will do", f.name, len(pods.Items))
+	})
+	return chosen
+}
+
+// patch changes the Deployment.
+func (f *fleet) patch(t *testing.T, format string, args ...any) {
+	t.Helper()
+	patch := fmt.Appendf(nil, format, args...)
+	_, err := f.Client.AppsV1().Deployments(f.namespace).Patch(f.Ctx, f.app, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+	kit.Must(t, err)
+}
+
+func (f *fleet) scale(t *testing.T, n int) {
+	t.Helper()
+	f.patch(t, `{"spec":{"replicas":%d}}`, n)
+}
+
+// restart does what kubectl rollout restart and status do.
+func (f *fleet) restart(t *testing.T) {
+	t.Helper()
+	f.patch(t, `{"spec":{"template":{"metadata":{"annotations":{"restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	f.rolledOut(t)
+}
+
+// rolledOut waits until every replica is of the newest template and Ready.
+func (f *fleet) rolledOut(t *testing.T) {
+	t.Helper()
+	f.Eventually(t, waitTimeout, func() error {
+		d, err := f.Client.AppsV1().Deployments(f.namespace).Get(f.Ctx, f.app, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		s, n := d.Status, *d.Spec.Replicas
+		if s.ObservedGeneration < d.Generation || s.Replicas != n || s.UpdatedReplicas != n || s.AvailableReplicas != n {
+			return fmt.Errorf("roll out %s: %d replicas, %d updated, %d available, want %d",
+				f.name, s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, n)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("roll out %s: %w", f.name, err)
-	}
-	return nil
 }
 
 // settle waits until no replica starts or ends any more.
-func (f *fleet) settle(ctx context.Context) error {
-	if err := f.rolledOut(ctx); err != nil {
-		return err
-	}
-	return kit.Until(ctx, waitTimeout, func(ctx context.Context) error {
-		pods, err := f.pods(ctx)
+func (f *fleet) settle(t *testing.T) {
+	t.Helper()
+	f.rolledOut(t)
+	f.Eventually(t, waitTimeout, func() error {
+		pods, err := f.pods()
 		if err != nil {
 			return err
 		}
-		for _, pod := range pods {
+		for _, pod := range pods.Items {
 			if pod.DeletionTimestamp != nil || !kit.Ready(pod) {
 				return fmt.Errorf("wait for %s: it starts or ends", pod.Name)
 			}
@@ -111,20 +106,14 @@ func (f *fleet) settle(ctx context.Context) error {
 }
 
 // kill ends the process of a replica without warning.
-func (f *fleet) kill(ctx context.Context) error {
-	pod, err := f.replica(ctx, anyPod)
-	if err != nil {
-		return err
-	}
+func (f *fleet) kill(t *testing.T) {
+	t.Helper()
+	pod := f.replica(t, nil)
 	pid, err := process.PID(pod, f.program)
-	if err != nil {
-		return err
-	}
-	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-		return fmt.Errorf("kill %s: %w", pod.Name, err)
-	}
-	return kit.Until(ctx, time.Minute, func(ctx context.Context) error {
-		now, err := f.suite.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	kit.Must(t, err)
+	kit.Must(t, unix.Kill(pid, unix.SIGKILL))
+	f.Eventually(t, time.Minute, func() error {
+		now, err := f.Client.CoreV1().Pods(f.namespace).Get(f.Ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -135,11 +124,28 @@ func (f *fleet) kill(ctx context.Context) error {
 	})
 }
 
-// startLoad begins to create pods that go to this webhook, 50 a second.
-func (f *fleet) startLoad(ctx context.Context) (*load.Run, error) {
-	return load.Start(ctx, load.Options{Target: f.target()})
+func (f *fleet) deletePod(t *testing.T) {
+	t.Helper()
+	f.Kubectl(t, "delete", "pod", f.replica(t, nil).Name, "--namespace", f.namespace, "--wait=false")
 }
 
-func (f *fleet) target() load.Target {
-	return load.Target{Config: f.suite.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: f.optIn}
+// drain drains the node of a replica of this webhook's pods, and gives it back.
+func (f *fleet) drain(t *testing.T) {
+	t.Helper()
+	node := f.replica(t, nil).Spec.NodeName
+	defer f.Kubectl(t, "uncordon", node)
+	f.Kubectl(t, "drain", node, "--pod-selector=app="+f.app, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
+}
+
+// loseNode cuts the power of a node with a replica and gives it back after the cluster had time to notice: the node controller
+// waits 50 s (kube-controller-manager, --node-monitor-grace-period).
+func (f *fleet) loseNode(t *testing.T) {
+	t.Helper()
+	node := f.replica(t, func(pod corev1.Pod) bool { return pod.Spec.NodeName != "node-1" }).Spec.NodeName // node-1 holds the control plane
+	kit.Must(t, f.Cluster.StopNode(f.Ctx, node))
+	kit.Must(t, kit.Sleep(f.Ctx, 90*time.Second))
+	kit.Must(t, f.Cluster.StartNode(f.Ctx, node))
+	f.Kubectl(t, "wait", "--for=condition=Ready", "node/"+node, "--timeout=2m")
+	// The textbook's replica does not always come back by itself.
+	f.Kubectl(t, "delete", "pods", "--namespace", "textbook-system", "--field-selector=spec.nodeName="+node, "--force", "--grace-period=0")
 }

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -34,79 +33,64 @@ const (
 // testIdleTimeout sends a second request after about the time that a connection
 // may be idle, by client-go's own transport, which is kube-apiserver's.
 func (s *suite) testIdleTimeout(t *testing.T) {
-	ctx := s.Ctx
-	kit.Must(t, s.ours.settle(ctx))
-	pod, err := s.ours.replica(ctx, anyPod)
-	kit.Must(t, err)
-	never := func(int32, http.ResponseWriter) bool { return false }
-	controls := []time.Duration{apiserverIdle, apiserverIdle - time.Second}
-	type result struct {
-		name string
-		soak
+	s.ours.settle(t)
+	type soak struct {
+		name, address string
+		rests         []time.Duration
+		lost          int
+		causes        map[string]int
 	}
-	results := []*result{{name: "ours", soak: soak{address: net.JoinHostPort(pod.Status.PodIP, "8443"), rest: controls}}}
-	for _, idle := range controls {
-		server := startStandin(t, s, idle, never)
-		results = append(results, &result{name: fmt.Sprintf("a server with IdleTimeout %s", idle), soak: soak{address: server.address, rest: []time.Duration{idle}}})
+	rests := []time.Duration{apiserverIdle, apiserverIdle - time.Second}
+	soaks := []*soak{{name: "ours", address: net.JoinHostPort(s.ours.replica(t, nil).Status.PodIP, "8443"), rests: rests}}
+	for _, idle := range rests {
+		control := s.startStandin(t, idle, func(int32, http.ResponseWriter) bool { return false })
+		name, address := fmt.Sprintf("a server with IdleTimeout %s", idle), control.Listener.Addr().String()
+		soaks = append(soaks, &soak{name: name, address: address, rests: []time.Duration{idle}})
 	}
 	var all sync.WaitGroup
-	all.Go(func() { s.soakThroughAPIServer(ctx, t) })
-	for _, r := range results {
-		all.Go(func() { r.run(ctx, s) })
+	all.Go(func() { s.soakThroughAPIServer(t) })
+	for _, o := range soaks {
+		all.Go(func() { o.lost, o.causes = s.soak(o.address, o.rests) })
 	}
 	all.Wait()
 	var parts []string
-	for i, r := range results {
-		t.Logf("%s: %d requests, %d lost: %v", r.name, r.sent, r.lost, r.causes)
-		parts = append(parts, fmt.Sprintf("%s lost %d of %d", r.name, r.lost, r.sent))
-		if i == 0 && r.lost > 0 {
-			t.Errorf("ours lost %d: %v", r.lost, r.causes)
-		}
-		if r.sent < soakers {
-			t.Errorf("%s: %d requests, too few to prove anything", r.name, r.sent)
-		}
+	for _, o := range soaks {
+		t.Logf("%s: %d requests, %d lost: %v", o.name, soakers, o.lost, o.causes)
+		parts = append(parts, fmt.Sprintf("%s lost %d of %d", o.name, o.lost, soakers))
 	}
-	if results[1].lost+results[2].lost == 0 {
+	if soaks[0].lost > 0 {
+		t.Errorf("ours lost %d: %v", soaks[0].lost, soaks[0].causes)
+	}
+	if soaks[1].lost+soaks[2].lost == 0 {
 		t.Error("the controls lost nothing: the soak does not hit the race")
 	}
-	s.Remark("Second requests on connections that were idle for 89 s or 90 s (give or take %s), over client-go's transport: %s.", soakJitter, strings.Join(parts, "; "))
+	s.Remark("Second requests on connections that were idle for 89 s or 90 s (give or take %s), over client-go's transport: %s.",
+		soakJitter, strings.Join(parts, "; "))
 }
 
-// soak is one server and what became of the requests to it.
-type soak struct {
-	address string
-	// rest are the idle times in use, in turn.
-	rest []time.Duration
-	// mu guards what follows.
-	mu         sync.Mutex
-	sent, lost int
-	causes     map[string]int
-}
-
-func (s *soak) run(ctx context.Context, in *suite) {
-	s.causes = map[string]int{}
+// soak sends two requests on each of its connections, which rest between them for one of these times, in turn.
+func (s *suite) soak(address string, rests []time.Duration) (lost int, causes map[string]int) {
+	errs := make([]error, soakers)
 	var all sync.WaitGroup
 	for i := range soakers {
 		all.Go(func() {
-			if kit.Sleep(ctx, time.Duration(i)*soakSpread/soakers) != nil {
-				return
-			}
-			rest := s.rest[i%len(s.rest)] - soakJitter + rand.N(2*soakJitter)
-			err := twice(ctx, in, s.address, rest)
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.sent++
-			if err != nil {
-				s.lost++
-				s.causes[err.Error()]++
-			}
+			s.Pause(time.Duration(i) * soakSpread / soakers)
+			errs[i] = s.sendTwice(address, rests[i%len(rests)]-soakJitter+rand.N(2*soakJitter))
 		})
 	}
 	all.Wait()
+	causes = map[string]int{}
+	for _, err := range errs {
+		if err != nil {
+			lost++
+			causes[err.Error()]++
+		}
+	}
+	return lost, causes
 }
 
-// twice sends a request, rests, and sends another one; its error is returned.
-func twice(ctx context.Context, s *suite, address string, idle time.Duration) error {
+// sendTwice sends a request, rests, and sends another one over the same connection.
+func (s *suite) sendTwice(address string, idle time.Duration) error {
 	client, err := rest.HTTPClientFor(&rest.Config{
 		Host: "https://" + address, TLSClientConfig: rest.TLSClientConfig{Insecure: true},
 		Dial: s.Cluster.Dialer("node-1"), // a function of its own: the transport is shared with nobody
@@ -115,8 +99,9 @@ func twice(ctx context.Context, s *suite, address string, idle time.Duration) er
 		return err
 	}
 	defer client.CloseIdleConnections()
-	for n := range 2 {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+address+"/mutate", io.NopCloser(strings.NewReader("{}")))
+	send := func() error {
+		// As kube-apiserver's, the body cannot be read again, so net/http does not repeat the request.
+		request, err := http.NewRequestWithContext(s.Ctx, http.MethodPost, "https://"+address+"/mutate", io.NopCloser(strings.NewReader("{}")))
 		if err != nil {
 			return err
 		}
@@ -124,55 +109,43 @@ func twice(ctx context.Context, s *suite, address string, idle time.Duration) er
 		request.Header.Set("Content-Type", "application/json")
 		response, err := client.Do(request)
 		if err != nil {
-			if n == 0 {
-				return fmt.Errorf("the first request: %s", err)
-			}
-			return causeOf(err)
+			return err
 		}
+		defer response.Body.Close()
 		_, err = io.Copy(io.Discard, response.Body)
-		_ = response.Body.Close() // it was read to its end
-		if err != nil {
-			return causeOf(err)
-		}
-		if n == 0 {
-			if err := kit.Sleep(ctx, idle); err != nil {
-				return err
-			}
-		}
+		return err
+	}
+	if err := send(); err != nil {
+		return fmt.Errorf("the first request: %s", load.Cause(err))
+	}
+	if err := kit.Sleep(s.Ctx, idle); err != nil {
+		return err
+	}
+	if err := send(); err != nil {
+		return fmt.Errorf("the second request: %s", load.Cause(err))
 	}
 	return nil
 }
 
-// causeOf drops the addresses, which differ from request to request.
-func causeOf(err error) error {
-	text := err.Error()
-	if i := strings.LastIndex(text, ": "); i >= 0 {
-		text = text[i+2:]
-	}
-	return fmt.Errorf("%s", text)
-}
-
 // soakThroughAPIServer fills kube-apiserver's pool of idle connections and uses it
 // again from 89 s to 91 s later.
-func (s *suite) soakThroughAPIServer(ctx context.Context, t *testing.T) {
-	client, err := load.NewClient(s.ours.target())
+func (s *suite) soakThroughAPIServer(t *testing.T) {
+	client, err := load.NewClient(s.target(s.ours.optIn))
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	const n = 50
-	samples := make([]load.Sample, 2*n)
+	report := load.Report{Samples: make([]load.Sample, 2*n)}
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			samples[i] = client.Create(ctx, i, time.Now())
-			if kit.Sleep(ctx, apiserverIdle-time.Second+time.Duration(i)*2*time.Second/n) == nil {
-				samples[n+i] = client.Create(ctx, i, time.Now())
-			}
+			report.Samples[i] = client.Create(s.Ctx, i, time.Now())
+			s.Pause(apiserverIdle - time.Second + time.Duration(i)*2*time.Second/n)
+			report.Samples[n+i] = client.Create(s.Ctx, i, time.Now())
 		})
 	}
 	all.Wait()
-	report := load.Report{Samples: samples}
 	if report.Count(load.Admitted) != 2*n {
 		t.Errorf("through kube-apiserver: %s %v", report, report.Causes())
 	}

@@ -3,7 +3,6 @@ package rollout
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,41 +39,45 @@ const (
 // testLargestBodies sends far more bytes at once than a replica may hold: directly
 // to one replica, and as large pods through kube-apiserver.
 func (s *suite) testLargestBodies(t *testing.T) {
-	ctx := s.Ctx
-	kit.Must(t, s.ours.settle(ctx))
-	pod, err := s.ours.replica(ctx, anyPod)
-	kit.Must(t, err)
+	s.ours.settle(t)
+	pod := s.ours.replica(t, nil)
 	pid, err := process.PID(pod, s.ours.program)
 	kit.Must(t, err)
-	most, stop := watchMemory(t, pid)
-	answers := s.postLargest(ctx, t, pod)
-	if answers[http.StatusOK] == 0 || answers[http.StatusServiceUnavailable] == 0 || answers[http.StatusOK]+answers[http.StatusServiceUnavailable] != posters*postsEach {
+	stop := process.WatchMemory(pid)
+	answers := s.postLargest(t, pod)
+	answered, refused := answers[http.StatusOK], answers[http.StatusServiceUnavailable]
+	if answered == 0 || refused == 0 || answered+refused != posters*postsEach {
 		t.Errorf("answers to the largest bodies by status: %v, want 200 and 503 only, and both", answers)
 	}
-	s.createLargest(ctx, t)
-	stop()
+	s.createLargest(t)
+	most, err := stop()
+	if err != nil {
+		t.Errorf("watch the replica: %v", err)
+	}
 	limit := pod.Spec.Containers[0].Resources.Limits.Memory().Value()
-	s.expectSurvivor(ctx, t, pod, limit)
+	s.expectSurvivor(t, pod, limit)
 	if most.Unreclaimable() > limit {
 		t.Errorf("the replica held %d MiB, its limit is %d MiB", most.Unreclaimable()>>20, limit>>20)
 	}
 	if t.Failed() {
 		return
 	}
-	s.Remark("%d bodies of 10 MiB posted to one replica by %d clients at once, then %d pods created at once through kube-apiserver, of 3 MiB as sent or 9 MiB as reviewed: %d answered, %d told to retry, all pods admitted, no restart; at most %d MiB that the kernel cannot reclaim, of the limit of %d MiB.",
-		posters*postsEach, posters, podsAtOnce, answers[http.StatusOK], answers[http.StatusServiceUnavailable], most.Unreclaimable()>>20, limit>>20)
+	s.Remark("%d clients at once posted %d bodies of 10 MiB to one replica: %d were answered 200, %d were answered 503 with `Retry-After`. "+
+		"Then %d pods were created at once through kube-apiserver, of 3 MiB as sent or 9 MiB as reviewed, and all were admitted. "+
+		"The replica did not restart. It held at most %d MiB that the kernel cannot reclaim, of its limit of %d MiB.",
+		posters, posters*postsEach, answered, refused, podsAtOnce, most.Unreclaimable()>>20, limit>>20)
 }
 
 // expectSurvivor checks that the container did not restart and follows its limit.
-func (s *suite) expectSurvivor(ctx context.Context, t *testing.T, pod corev1.Pod, limit int64) {
+func (s *suite) expectSurvivor(t *testing.T, pod corev1.Pod, limit int64) {
 	t.Helper()
-	now, err := s.Client.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	now, err := s.Client.CoreV1().Pods(pod.Namespace).Get(s.Ctx, pod.Name, metav1.GetOptions{})
 	kit.Must(t, err)
 	// Another chapter may have killed it before.
 	if n := now.Status.ContainerStatuses[0].RestartCount - pod.Status.ContainerStatuses[0].RestartCount; n != 0 || !kit.Ready(*now) {
 		t.Errorf("restarted %d times, Ready %v, want a replica that lives on", n, kit.Ready(*now))
 	}
-	log, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(ctx)
+	log, err := s.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(s.Ctx)
 	kit.Must(t, err)
 	for line := range bytes.Lines(log) {
 		var entry struct {
@@ -87,48 +91,24 @@ func (s *suite) expectSurvivor(ctx context.Context, t *testing.T, pod corev1.Pod
 			return
 		}
 	}
-	t.Error("the log does not tell the memory limit")
-}
-
-// watchMemory keeps the most that a process holds, until stop is called.
-func watchMemory(t *testing.T, pid int) (most *process.Memory, stop func()) {
-	most = &process.Memory{}
-	over, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(50 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			m, err := process.ReadMemory(pid)
-			if err != nil {
-				t.Errorf("watch the replica: %v", err)
-				return
-			}
-			if m.Unreclaimable() > most.Unreclaimable() {
-				*most = m
-			}
-			select {
-			case <-tick.C:
-			case <-over:
-				return
-			}
-		}
-	}()
-	return most, sync.OnceFunc(func() { close(over); <-done })
+	t.Error("the memory limit is not in the log")
 }
 
 // postLargest posts bodies of the largest size to one replica and counts the
 // answers by status; zero is no answer.
-func (s *suite) postLargest(ctx context.Context, t *testing.T, pod corev1.Pod) map[int]int {
+func (s *suite) postLargest(t *testing.T, pod corev1.Pod) map[int]int {
 	t.Helper()
-	body := largeReview(t, largestBody)
+	const head, tail = `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","kind":{"group":"","version":"v1","kind":"Pod"},` +
+		`"resource":{"group":"","version":"v1","resource":"pods"},"name":"large-1","namespace":"x","operation":"CREATE","dryRun":true,"object":`, `}}`
+	fill := strings.Repeat("x", largestBody-len(head)-len(tail)-len(podWithArgument(1, "")))
+	body := slices.Concat([]byte(head), podWithArgument(1, fill), []byte(tail))
 	var all sync.WaitGroup
 	var mu sync.Mutex // guards answers
 	answers := map[int]int{}
 	for range posters {
 		all.Go(func() {
 			for range postsEach {
-				status, err := s.post(ctx, pod, body)
+				status, err := s.post(pod, body)
 				if err != nil {
 					t.Logf("post: %v", err)
 				}
@@ -142,87 +122,65 @@ func (s *suite) postLargest(ctx context.Context, t *testing.T, pod corev1.Pod) m
 	return answers
 }
 
-// post sends one body over a connection of its own.
-func (s *suite) post(ctx context.Context, pod corev1.Pod, body []byte) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	raw, err := s.Cluster.Dialer("node-1")(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, "8443"))
+// post sends one body over a connection of its own. The answer may come before the body was sent.
+func (s *suite) post(pod corev1.Pod, body []byte) (int, error) {
+	request, err := http.NewRequestWithContext(s.Ctx, http.MethodPost, "https://x/mutate", bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
-	defer raw.Close()
-	deadline, _ := ctx.Deadline()
-	if err := raw.SetDeadline(deadline); err != nil {
+	request.Header.Set("Content-Type", "application/json")
+	raw, err := s.Cluster.Dialer("node-1")(s.Ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, "8443"))
+	if err != nil {
 		return 0, err
 	}
 	// Whom we talk to is known: it is dialled by its own address.
 	conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	sent := make(chan error, 1)
-	go func() {
-		_, err := io.Copy(conn, io.MultiReader(strings.NewReader(fmt.Sprintf(
-			"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))), bytes.NewReader(body)))
-		sent <- err
-	}()
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return 0, errors.Join(err, raw.Close(), <-sent)
-	}
-	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return 0, err
+	go func() { sent <- errors.Join(raw.SetDeadline(time.Now().Add(time.Minute)), request.Write(conn)) }()
+	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	if err == nil {
+		_, err = io.Copy(io.Discard, response.Body)
 	}
 	// A refused body need not be sent to its end.
 	_ = raw.Close()
-	<-sent
+	if sending := <-sent; err != nil {
+		return 0, errors.Join(err, sending)
+	}
+	if response.StatusCode == http.StatusServiceUnavailable && response.Header.Get("Retry-After") == "" {
+		return 0, errors.New("503 without Retry-After")
+	}
 	return response.StatusCode, nil
 }
 
-// largeReview is a review of exactly size bytes that places its pod.
-func largeReview(t *testing.T, size int) []byte {
-	t.Helper()
-	text := `{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"u","kind":{"group":"","version":"v1","kind":"Pod"},` +
-		`"resource":{"group":"","version":"v1","resource":"pods"},"name":"web-1","namespace":"x","operation":"CREATE","dryRun":true,"object":{"kind":"Pod","apiVersion":"v1",` +
-		`"metadata":{"name":"web-1","labels":{"ab-build-different":"true"},"annotations":{"custom-node-selector":"{\"key\":\"name\",\"even\":\"a\",\"odd\":\"b\"}"},` +
-		`"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"web","uid":"v","controller":true}]},"spec":{"containers":[{"name":"FILL"}]}}}}`
-	fill := size - len(text) + len("FILL")
-	return []byte(strings.Replace(text, "FILL", strings.Repeat("x", fill), 1))
-}
-
-// createLargest creates pods of the largest size through kube-apiserver, all at once.
-func (s *suite) createLargest(ctx context.Context, t *testing.T) {
+// createLargest creates pods of the largest size, as they are sent or, every fourth, as they reach the webhook, through
+// kube-apiserver and all at once.
+func (s *suite) createLargest(t *testing.T) {
 	t.Helper()
 	var all sync.WaitGroup
 	for i := range podsAtOnce {
+		fill := strings.Repeat("x", largestPod)
+		if i%4 == 3 {
+			fill = strings.Repeat("<", largestEscaped)
+		}
 		all.Go(func() {
-			made, err := s.createRaw(ctx, largestPodOf(i))
+			var made corev1.Pod
+			// The client would encode an object, and escape what it holds.
+			err := s.Client.CoreV1().RESTClient().Post().Namespace(loadNamespace).Resource("pods").Param("dryRun", metav1.DryRunAll).
+				SetHeader("Content-Type", "application/json").Body(podWithArgument(i, fill)).Do(s.Ctx).Into(&made)
 			if err != nil {
 				t.Errorf("create pod %d: %v", i, err)
-				return
-			}
-			if want := []string{"node1", "node2"}[i%2]; made.Spec.NodeSelector["name"] != want {
-				t.Errorf("%s has node selector %v, want %s", made.Name, made.Spec.NodeSelector, want)
+			} else if text := large.misplaced(&made); text != "" {
+				t.Error(text)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// createRaw makes a dry run of a pod that is JSON already: Go's encoder would escape what it holds.
-func (s *suite) createRaw(ctx context.Context, pod []byte) (corev1.Pod, error) {
-	var made corev1.Pod
-	err := s.Client.CoreV1().RESTClient().Post().Namespace(loadNamespace).Resource("pods").Param("dryRun", metav1.DryRunAll).
-		SetHeader("Content-Type", "application/json").Body(pod).Do(ctx).Into(&made)
-	return made, err
-}
-
-// largestPodOf is a pod of the largest size as it is sent, or, every fourth, as it reaches the webhook.
-func largestPodOf(ordinal int) []byte {
-	fill := strings.Repeat("x", largestPod)
-	if ordinal%4 == 3 {
-		fill = strings.Repeat("<", largestEscaped)
-	}
+// podWithArgument is a pod of the StatefulSet large, in JSON, whose container has this argument.
+func podWithArgument(ordinal int, argument string) []byte {
 	return fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"large-%d","labels":{%q:"true"},"annotations":{%q:%q},`+
 		`"ownerReferences":[{"apiVersion":"apps/v1","kind":"StatefulSet","name":"large","uid":"00000000-0000-0000-0000-000000000001","controller":true}]},`+
 		`"spec":{"containers":[{"name":"pause","image":%q,"args":["%s"]}]}}`,
-		ordinal, webhook.Label, webhook.Annotation, kit.ByParity, cluster.PauseImage, fill)
+		ordinal, webhook.Label, webhook.Annotation, kit.ByParity, cluster.PauseImage, argument)
 }

@@ -10,8 +10,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/tools/cache"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
@@ -31,69 +32,61 @@ const (
 
 // traffic is creations of pods of both forms while versions change.
 type traffic struct {
-	client    kubernetes.Interface
+	*suite
 	namespace string
-	// dryRuns are of the form that every version knows, 50 a second; canary is as for an event.
-	dryRuns, canary *load.Run
+	// loads are dry runs of the form that every version knows; report and stall are what they saw, after stop.
+	loads  loads
+	report load.Report
+	stall  time.Duration
+	begin  time.Time
 	// end stops the goroutines in running.
 	end     context.CancelFunc
 	running sync.WaitGroup
 
 	// mu guards the rest.
 	mu sync.Mutex
-	// created counts the pods of each StatefulSet; lastByList is when the newest of byList was seen.
+	// created counts the pods of each StatefulSet. Times count from begin: lastByList is when the newest pod of byList was seen.
 	created    map[string]int
-	lastByList time.Time
-	// placed and refused are the answers to dry runs of byList: of the version that knows it, and of the other one.
-	placed, refused span
+	lastByList time.Duration
+	// placed and refused are the times of the answers to dry runs of byList: of the version that knows it, and of the other one.
+	placed, refused []time.Duration
 	// wrong counts, by its description, what must not happen to any pod.
 	wrong map[string]int
 }
 
-// span is the time from the first to the last of n answers.
-type span struct {
-	n           int
-	first, last time.Time
-}
-
-func (s *span) add(at time.Time) {
-	if s.n++; s.n == 1 {
-		s.first = at
-	}
-	s.last = at
-}
-
 // startTraffic returns when every pod that is created from now on is seen.
-func startTraffic(ctx context.Context, t *testing.T, s *suite, namespace string) *traffic {
+func (s *suite) startTraffic(t *testing.T, namespace string) *traffic {
 	t.Helper()
-	ctx, end := context.WithCancel(ctx)
-	r := &traffic{client: s.Client, namespace: namespace, end: end, created: map[string]int{}, wrong: map[string]int{}}
-	seen, err := s.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	ctx, end := context.WithCancel(s.Ctx)
+	r := &traffic{suite: s, namespace: namespace, begin: time.Now(), end: end, created: map[string]int{}, wrong: map[string]int{}}
+	factory := informers.NewSharedInformerFactoryWithOptions(s.Client, 0, informers.WithNamespace(namespace))
+	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc: func(object any, before bool) {
+			if !before {
+				r.see(object.(*corev1.Pod))
+			}
+		},
+	})
 	kit.Must(t, err)
-	pods, err := s.Client.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: seen.ResourceVersion})
-	kit.Must(t, err)
-	r.canary, err = s.startCanary(ctx)
-	kit.Must(t, err)
-	r.dryRuns, err = s.ours.startLoad(ctx)
-	kit.Must(t, err)
-	r.running.Go(func() { r.watch(ctx, pods) })
-	r.running.Go(func() { every(ctx, recreatePace, r.recreate) })
-	r.running.Go(func() { every(ctx, probePace, func(ctx context.Context) { r.probe(ctx, probesAtOnce) }) })
+	factory.Start(ctx.Done())
+	r.running.Go(func() {
+		<-ctx.Done()
+		factory.Shutdown()
+	})
+	factory.WaitForCacheSync(ctx.Done())
+	r.loads = s.startLoads(t, s.ours.optIn)
+	r.running.Go(func() { wait.UntilWithContext(ctx, r.recreate, recreatePace) })
+	r.running.Go(func() {
+		wait.UntilWithContext(ctx, func(ctx context.Context) { r.probe(ctx, probesAtOnce) }, probePace)
+	})
 	return r
 }
 
-// stop ends everything and waits for it. It may be called again.
+// stop ends everything and waits for it.
 func (r *traffic) stop() {
-	r.dryRuns.Stop()
-	r.canary.Stop()
+	r.report, r.stall = r.loads.stop()
 	r.end()
 	r.running.Wait()
-}
-
-func every(ctx context.Context, pace time.Duration, do func(context.Context)) {
-	for kit.Sleep(ctx, pace) == nil {
-		do(ctx)
-	}
 }
 
 func (r *traffic) fail(format string, args ...any) {
@@ -102,35 +95,27 @@ func (r *traffic) fail(format string, args ...any) {
 	r.wrong[fmt.Sprintf(format, args...)]++
 }
 
-func (r *traffic) watch(ctx context.Context, pods watch.Interface) {
-	defer pods.Stop()
-	for e := range pods.ResultChan() {
-		pod, ok := e.Object.(*corev1.Pod)
-		if !ok {
-			break // an error, as at the end of ctx
-		}
-		if e.Type != watch.Added {
-			continue
-		}
-		f := formOf(pod)
-		if text := f.misplaced(pod); text != "" {
-			r.fail("misplaced: %s", text)
-		}
-		r.mu.Lock()
-		r.created[f.set]++
-		if f.set == byList.set {
-			r.lastByList = time.Now()
-		}
-		r.mu.Unlock()
+// see checks a pod that a StatefulSet has created.
+func (r *traffic) see(pod *corev1.Pod) {
+	f := byParity
+	if pod.Labels[kit.SetLabel] == byList.set {
+		f = byList
 	}
-	if ctx.Err() == nil {
-		r.fail("the watch of pods ended before the test did")
+	if text := f.misplaced(pod); text != "" {
+		r.fail("misplaced: %s", text)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.created[f.set]++
+	if f.set == byList.set {
+		r.lastByList = time.Since(r.begin)
 	}
 }
 
 // recreate deletes the pods of byParity, which are gone at once since they are on no node.
 func (r *traffic) recreate(ctx context.Context) {
-	err := r.client.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "set=" + byParity.set})
+	selector := metav1.ListOptions{LabelSelector: kit.SetLabel + "=" + byParity.set}
+	err := r.Client.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, selector)
 	if err != nil && ctx.Err() == nil {
 		r.fail("delete pods: %v", err)
 	}
@@ -142,8 +127,8 @@ func (r *traffic) probe(ctx context.Context, n int) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			pod := byList.pod(setReplicas + i) // those below exist
-			made, err := r.client.CoreV1().Pods(r.namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			pod := kit.OwnedPod(byList.set, setReplicas+i, byList.rule) // the ordinals below exist
+			made, err := r.Client.CoreV1().Pods(r.namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 			r.answered(made, err)
 		})
 	}
@@ -152,7 +137,8 @@ func (r *traffic) probe(ctx context.Context, n int) {
 
 // answered notes the answer to a dry run of byList.
 func (r *traffic) answered(made *corev1.Pod, err error) {
-	if err != nil && err.Error() != refusal {
+	refused := err != nil && err.Error() == refusal
+	if err != nil && !refused {
 		r.fail("dry run of the newer form: %v", err)
 		return
 	}
@@ -162,43 +148,38 @@ func (r *traffic) answered(made *corev1.Pod, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
-		r.refused.add(time.Now())
-		return
+	if refused {
+		r.refused = append(r.refused, time.Since(r.begin))
+	} else {
+		r.placed = append(r.placed, time.Since(r.begin))
 	}
-	r.placed.add(time.Now())
 }
 
 // bothAnswered is for how long both versions did.
 func (r *traffic) bothAnswered() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.placed.n == 0 || r.refused.n == 0 {
+	if len(r.placed) == 0 || len(r.refused) == 0 {
 		return 0
 	}
-	begin, end := r.placed.first, r.placed.last
-	if r.refused.first.After(begin) {
-		begin = r.refused.first
-	}
-	if r.refused.last.Before(end) {
-		end = r.refused.last
-	}
-	return max(0, end.Sub(begin))
+	end := min(r.placed[len(r.placed)-1], r.refused[len(r.refused)-1])
+	return max(0, end-max(r.placed[0], r.refused[0]))
 }
 
-// lost counts, by its description, what was refused or misplaced, of all pods. Only newer forms may be refused, and only as the
-// previous version does it.
-func (r *traffic) lost(ctx context.Context, t *testing.T) map[string]int {
+// lost counts, by its description, what was refused or misplaced, of all pods. Only byList may be refused, and only as the previous
+// version does it.
+func (r *traffic) lost(t *testing.T) map[string]int {
 	t.Helper()
 	lost := maps.Clone(r.wrong)
-	if report := r.dryRuns.Report(); report.Lost() > 0 {
-		maps.Copy(lost, report.Causes())
+	if r.report.Lost() > 0 {
+		maps.Copy(lost, r.report.Causes())
 	}
-	for f, allowed := range map[string]string{byParity.set: "", byList.set: refusal} {
-		for _, message := range failedCreates(ctx, t, r.client, r.namespace, f) {
-			if !refusedAs(message, allowed) {
-				lost[message]++
-			}
+	for _, message := range r.failedCreates(t, r.namespace, byParity) {
+		lost[message]++
+	}
+	for _, message := range r.failedCreates(t, r.namespace, byList) {
+		if !isRefusal(message) {
+			lost[message]++
 		}
 	}
 	return lost
@@ -210,16 +191,16 @@ func (r *traffic) expect(t *testing.T, lost map[string]int) {
 	for what, n := range lost {
 		t.Errorf("%d x %s", n, what)
 	}
-	if n, pods := r.dryRuns.Report().Count(load.Admitted), r.created[byParity.set]; n < 100 || pods < 50 {
+	if n, pods := r.report.Count(load.Admitted), r.created[byParity.set]; n < 100 || pods < 50 {
 		t.Errorf("%d creations and %d pods of a StatefulSet, too few to prove anything", n, pods)
 	}
 	if both := r.bothAnswered(); both < mixedTime {
-		t.Errorf("both versions answered for %v, want %v at least: %d placed, %d refused", both, mixedTime, r.placed.n, r.refused.n)
+		t.Errorf("both versions answered for %v, want %v at least: %d placed, %d refused", both, mixedTime, len(r.placed), len(r.refused))
 	}
 }
 
 // String is what was measured.
 func (r *traffic) String() string {
 	return fmt.Sprintf("%s; pods created %v; newer form: %d placed, %d refused, both for %.1f s; longest creation that no webhook sees %.1f s",
-		r.dryRuns.Report(), r.created, r.placed.n, r.refused.n, r.bothAnswered().Seconds(), longest(r.canary.Report()).Seconds())
+		r.report, r.created, len(r.placed), len(r.refused), r.bothAnswered().Seconds(), r.stall.Seconds())
 }

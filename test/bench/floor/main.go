@@ -1,12 +1,13 @@
 // Command floor is the least that a webhook can do: a bare Go TLS server that
 // reads the body and answers fixed bytes. It is what the benchmark compares with.
 // On /review it puts the request's uid into the answer, because kube-apiserver
-// takes no other.
+// takes no other. It prints its address.
 package main
 
 import (
 	"bytes"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,24 +26,27 @@ const (
 )
 
 func main() {
-	if err := run(); err != nil {
+	address := flag.String("address", ":8443", "address to listen on")
+	flag.Parse()
+	if err := run(*address); err != nil {
 		fmt.Fprintln(os.Stderr, "floor:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(address string) error {
 	certificate, err := selfsigned.New("floor.bench.svc")
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Addr:        ":8443",
-		TLSConfig:   &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{certificate}},
-		IdleTimeout: 3 * time.Minute,
-		Handler:     http.HandlerFunc(serve),
+	listener, err := tls.Listen("tcp", address, &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{certificate},
+	})
+	if err != nil {
+		return err
 	}
-	return server.ListenAndServeTLS("", "")
+	fmt.Println(listener.Addr())
+	return (&http.Server{IdleTimeout: 3 * time.Minute, Handler: http.HandlerFunc(serve)}).Serve(listener)
 }
 
 func serve(w http.ResponseWriter, r *http.Request) {

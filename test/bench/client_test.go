@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -10,11 +10,15 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"sync"
+	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sts-mutating-webhook/test/kit"
 )
 
-// dialer is how the client reaches pods.
+// dialer is how the client reaches servers.
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // caller sends one request again and again over kept-alive connections, as
@@ -31,25 +35,20 @@ type connection struct {
 }
 
 // newCaller connects. The request is the one that kube-apiserver sends.
-func newCaller(ctx context.Context, dial dialer, address string, connections int, body []byte) (*caller, error) {
+func newCaller(t *testing.T, dial dialer, address string, connections int, body []byte) *caller {
+	t.Helper()
 	head := fmt.Sprintf("POST /mutate?timeout=5s HTTP/1.1\r\nHost: sts-webhook.custom-system.svc:8443\r\nUser-Agent: kube-apiserver-admission\r\n"+
 		"Content-Length: %d\r\nAccept: application/json, */*\r\nContent-Type: application/json\r\nAccept-Encoding: gzip\r\n\r\n", len(body))
 	c := &caller{request: append([]byte(head), body...)}
 	for range connections {
-		raw, err := dial(ctx, "tcp", address)
-		if err != nil {
-			c.close()
-			return nil, fmt.Errorf("connect to %s: %w", address, err)
-		}
+		raw, err := dial(t.Context(), "tcp", address)
+		kit.Must(t, err)
 		// The certificate is not verified: that is work of the client alone.
 		conn := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}})
+		kit.Must(t, conn.HandshakeContext(t.Context()))
 		c.conns = append(c.conns, &connection{Conn: conn, reader: bufio.NewReader(conn)})
-		if err := conn.HandshakeContext(ctx); err != nil {
-			c.close()
-			return nil, fmt.Errorf("connect to %s: %w", address, err)
-		}
 	}
-	return c, nil
+	return c
 }
 
 func (c *caller) close() {
@@ -78,39 +77,19 @@ func (c *caller) call(conn *connection) error {
 	return nil
 }
 
-// latencies of calls, in no order.
-type latencies []time.Duration
-
-// percentile is the p-th one, 0 to 100; zero when there are none.
-func (l latencies) percentile(p float64) time.Duration {
-	if len(l) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(l))
-	return sorted[min(len(sorted)-1, int(p/100*float64(len(sorted))))]
-}
-
 // flood keeps every connection busy for a while.
-func (c *caller) flood(d time.Duration) (latencies, error) {
+func (c *caller) flood(d time.Duration) ([]time.Duration, error) {
 	end := time.Now().Add(d)
-	return c.each(func(conn *connection, record func(time.Duration)) error {
-		for {
-			begin := time.Now()
-			if !begin.Before(end) {
-				return nil
-			}
-			if err := c.call(conn); err != nil {
-				return err
-			}
-			record(time.Since(begin))
-		}
+	return c.calls(func() (time.Time, bool) {
+		now := time.Now()
+		return now, now.Before(end)
 	})
 }
 
 // pace makes calls at a steady rate, however long each takes. A latency counts
 // from when the call was handed out, the wait for a free connection included;
 // what the client's timer was late is the same for every server and left out.
-func (c *caller) pace(d time.Duration, rate int) (latencies, error) {
+func (c *caller) pace(d time.Duration, rate int) ([]time.Duration, error) {
 	due := make(chan time.Time, rate*int(d/time.Second+1)) // never blocks the clock
 	go func() {
 		defer close(due)
@@ -121,31 +100,27 @@ func (c *caller) pace(d time.Duration, rate int) (latencies, error) {
 			due <- time.Now()
 		}
 	}()
-	return c.each(func(conn *connection, record func(time.Duration)) error {
-		for begin := range due {
-			if err := c.call(conn); err != nil {
-				return err
-			}
-			record(time.Since(begin))
-		}
-		return nil
+	return c.calls(func() (time.Time, bool) {
+		begin, more := <-due
+		return begin, more
 	})
 }
 
-// each runs work on every connection at once and gathers what it records.
-func (c *caller) each(work func(conn *connection, record func(time.Duration)) error) (latencies, error) {
-	results, errs := make([]latencies, len(c.conns)), make([]error, len(c.conns))
-	var all sync.WaitGroup
+// calls makes calls over every connection at once while next says so, and gathers how long they took since the times of next.
+func (c *caller) calls(next func() (time.Time, bool)) ([]time.Duration, error) {
+	results := make([][]time.Duration, len(c.conns))
+	var all errgroup.Group
 	for i, conn := range c.conns {
-		all.Go(func() {
-			errs[i] = work(conn, func(d time.Duration) { results[i] = append(results[i], d) })
+		all.Go(func() error {
+			for begin, more := next(); more; begin, more = next() {
+				if err := c.call(conn); err != nil {
+					return err
+				}
+				results[i] = append(results[i], time.Since(begin))
+			}
+			return nil
 		})
 	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return slices.Concat(results...), nil
+	err := all.Wait()
+	return slices.Concat(results...), err
 }
