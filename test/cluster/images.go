@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// PauseImage does nothing until it is told to end. It is the sandbox of every pod
+// PauseImage does nothing until SIGTERM. It is the sandbox of every pod
 // and the lightest container for pods that only have to be placed.
 const PauseImage = "sts-webhook-test/pause:1"
 

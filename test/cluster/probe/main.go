@@ -1,7 +1,7 @@
 // Command probe is the workload of the cluster's own tests. It serves, on port 8080:
 //
 //	/hostname       the pod's name
-//	/whoami         who the API server says this pod is, asked with in-cluster configuration
+//	/whoami         who the API server says this pod is, by in-cluster configuration
 //	/get?url=URL    what the pod receives from URL
 //
 // and, called with arguments, prints them: something to exec that needs no shell.
