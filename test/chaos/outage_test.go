@@ -23,11 +23,11 @@ func apiserverGone(d time.Duration) func(context.Context, []*attempt) error {
 }
 
 func (s *suite) withoutAPIServer(ctx context.Context, do func() error) error {
-	if err := s.Cluster.StopAPIServer(ctx); err != nil {
+	if err := s.Cluster.KillDaemon(ctx, cluster.APIServer); err != nil {
 		return err
 	}
 	failed := do()
-	if err := s.Cluster.StartAPIServer(ctx); err != nil {
+	if err := s.Cluster.StartDaemon(ctx, cluster.APIServer); err != nil {
 		return err
 	}
 	// With a leader election it would have ended by itself. One that lives on looks at

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,7 +19,7 @@ var programs = []string{Etcd, APIServer, ControllerManager, Scheduler, Kubelet, 
 // first if this user has none of that version, built in this way.
 // The directory appears as a whole, so an interrupted build leaves none; what it
 // compiled is in Go's build cache.
-func binaries(ctx context.Context, s *steps) (string, error) {
+func binaries(ctx context.Context, done step) (string, error) {
 	k, err := chooseRelease(ctx)
 	if err != nil {
 		return "", err
@@ -30,18 +29,15 @@ func binaries(ctx context.Context, s *steps) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(cache, k.directory())
-	if complete(dir) {
-		return dir, nil
-	}
 	unlock, err := lockFile(ctx, dir+".lock")
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	if complete(dir) {
+	if exists(dir) {
 		return dir, nil
 	}
-	return dir, k.build(ctx, s, dir)
+	return dir, k.build(ctx, done, dir)
 }
 
 // directory names the version and the way it is built: a change of either builds
@@ -59,21 +55,19 @@ func (k *release) buildFlags() []string {
 		"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=" + k.version}
 }
 
-func (k *release) build(ctx context.Context, s *steps, dir string) error {
+func (k *release) build(ctx context.Context, done step, dir string) error {
 	// The lock is held, so a directory of that name is an interrupted build's.
 	unfinished := dir + ".unfinished"
-	for _, old := range []string{unfinished, dir} {
-		if err := os.RemoveAll(old); err != nil {
-			return fmt.Errorf("delete unfinished build: %w", err)
-		}
+	if err := os.RemoveAll(unfinished); err != nil {
+		return fmt.Errorf("delete unfinished build: %w", err)
 	}
 	module, err := k.module(ctx)
 	if err != nil {
 		return err
 	}
-	s.done("building Kubernetes %s once for %s: about 5 minutes on 2 free cores", k.version, dir)
+	done("building Kubernetes %s once for %s: about 5 minutes on 2 free cores", k.version, dir)
 	binary := filepath.Join(unfinished, "kubernetes")
-	if err := buildWithProgress(ctx, s, module, append(k.buildFlags(), "-o", binary)); err != nil {
+	if err := buildWithProgress(ctx, done, module, append(k.buildFlags(), "-o", binary)); err != nil {
 		return fmt.Errorf("build Kubernetes %s: %w", k.version, err)
 	}
 	for _, name := range programs {
@@ -84,12 +78,12 @@ func (k *release) build(ctx context.Context, s *steps, dir string) error {
 	if err := os.Rename(unfinished, dir); err != nil {
 		return fmt.Errorf("finish build: %w", err)
 	}
-	s.done("Kubernetes %s built", k.version)
+	done("Kubernetes %s built", k.version)
 	return nil
 }
 
 // buildWithProgress runs go build in a module, and says how many of its packages are compiled.
-func buildWithProgress(ctx context.Context, s *steps, module string, flags []string) error {
+func buildWithProgress(ctx context.Context, done step, module string, flags []string) error {
 	packages, err := goCommand(ctx, module, "list", "-deps", ".")
 	if err != nil {
 		return err
@@ -111,7 +105,7 @@ func buildWithProgress(ctx context.Context, s *steps, module string, flags []str
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		last = append(last[max(0, len(last)-19):], lines.Text())
 		if compiled++; compiled%200 == 0 {
-			s.done("compiled %d of %d packages", compiled, total)
+			done("compiled %d of %d packages", compiled, total)
 		}
 	}
 	if err := cmd.Wait(); err != nil {
@@ -120,38 +114,19 @@ func buildWithProgress(ctx context.Context, s *steps, module string, flags []str
 	return nil
 }
 
-func complete(dir string) bool {
-	for _, name := range programs {
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode()&0o111 == 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // cacheDir is this project's directory in the user's cache.
 func cacheDir() (string, error) {
 	user, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("find cache directory: %w", err)
+		return "", err
 	}
 	dir := filepath.Join(user, "sts-mutating-webhook")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("create cache directory: %w", err)
-	}
-	return dir, nil
+	return dir, os.MkdirAll(dir, 0o755)
 }
 
 // moduleRoot is the checkout that the working directory is in.
 func moduleRoot(ctx context.Context) (string, error) {
-	file, err := goCommand(ctx, "", "env", "GOMOD")
-	if err != nil {
-		return "", err
-	}
-	if file == "" || file == os.DevNull {
-		return "", errors.New("find checkout: the working directory is in no Go module")
-	}
-	return filepath.Dir(file), nil
+	return goCommand(ctx, "", "list", "-m", "-f", "{{.Dir}}")
 }
 
 // goCommand runs the go command in dir and returns its trimmed standard output.

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -26,81 +25,88 @@ type hierarchy struct {
 	options []string
 }
 
-// hierarchies reads which cgroup hierarchies are mounted (proc(5), mountinfo).
+// hierarchies reads which cgroup hierarchies are mounted.
 func hierarchies() ([]hierarchy, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil, fmt.Errorf("read mounts: %w", err)
+		return nil, err
 	}
-	defer f.Close()
-	var found []hierarchy
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if h, ok := parseHierarchy(lines.Text()); ok {
-			found = append(found, h)
-		}
-	}
+	found := parseHierarchies(string(mountinfo))
 	if len(found) == 0 {
 		return nil, errors.New("read mounts: no cgroup hierarchy is mounted")
 	}
 	return found, nil
 }
 
-func parseHierarchy(mountinfo string) (hierarchy, bool) {
-	before, after, ok := strings.Cut(mountinfo, " - ")
-	left, right := strings.Fields(before), strings.Fields(after)
-	if !ok || len(left) < 5 || len(right) < 3 {
-		return hierarchy{}, false
+// parseHierarchies finds the mounts of cgroup file systems (proc(5), mountinfo).
+func parseHierarchies(mountinfo string) []hierarchy {
+	var found []hierarchy
+	for line := range strings.Lines(mountinfo) {
+		before, after, _ := strings.Cut(line, " - ")
+		left, right := strings.Fields(before), strings.Fields(after)
+		if len(left) < 5 || len(right) < 3 || right[0] != "cgroup" && right[0] != "cgroup2" {
+			continue
+		}
+		found = append(found, hierarchy{mount: left[4], v2: right[0] == "cgroup2", options: strings.Split(right[2], ",")})
 	}
-	if right[0] != "cgroup" && right[0] != "cgroup2" {
-		return hierarchy{}, false
-	}
-	return hierarchy{mount: left[4], v2: right[0] == "cgroup2", options: strings.Split(right[2], ",")}, true
+	return found
 }
 
 // tracking picks the hierarchy that holds every process of a cluster, daemons and
-// containers alike. A child inherits its parent's group, and runc moves containers
-// only to groups below the same node; so "all below the group" is exact, even for
-// processes whose parents died.
+// containers alike: that of v2, systemd's, or any. A child inherits its parent's group,
+// and runc moves containers only to groups below the same node; so "all below the group"
+// is exact, even for processes whose parents died.
 func tracking(all []hierarchy) hierarchy {
+	best := all[0]
 	for _, h := range all {
 		if h.v2 {
 			return h
 		}
-	}
-	for _, h := range all {
 		if slices.Contains(h.options, "name=systemd") {
-			return h
+			best = h
 		}
 	}
-	return all[0]
+	return best
 }
 
-// makeGroup creates the group (a path without leading slash) under every
-// hierarchy and makes it usable for a kubelet.
-func makeGroup(all []hierarchy, group string) error {
-	onlyV2 := len(all) == 1 && all[0].v2
-	for _, h := range all {
-		parent := h.mount
-		for depth, part := range strings.Split(group, "/") {
-			if onlyV2 {
-				delegate(parent)
-			}
-			dir := filepath.Join(parent, part)
-			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+// group is the path of a part's cgroup below a hierarchy's mount point; that of the
+// empty part is the cluster's.
+func (c *Cluster) group(part string) string { return filepath.Join("sts-webhook-test-"+c.name, part) }
+
+// daemonsGroup is the directory of the cgroup that a part's daemons start in. It
+// is a leaf, since cgroup v2 wants no processes beside the kubelet's groups.
+func (c *Cluster) daemonsGroup(part string) string {
+	return filepath.Join(tracking(c.cgroups).mount, c.group(part), "daemons")
+}
+
+// makeGroups creates the cluster's cgroups under every hierarchy and makes them
+// usable for kubelets.
+func (c *Cluster) makeGroups() error {
+	parts := append(c.Nodes(), controlPlane)
+	for _, h := range c.cgroups {
+		onlyV2 := h.v2 && len(c.cgroups) == 1
+		if onlyV2 {
+			delegate(h.mount)
+		}
+		for _, part := range append([]string{""}, parts...) {
+			dir := filepath.Join(h.mount, c.group(part))
+			if err := os.Mkdir(dir, 0o755); err != nil {
 				return fmt.Errorf("create cgroup: %w", err)
 			}
 			if slices.Contains(h.options, "cpuset") {
-				if err := inheritCPUSet(parent, dir); err != nil {
+				if err := inheritCPUSet(dir); err != nil {
 					return err
 				}
 			}
-			if depth == 0 {
-				prefer(h, dir)
+			if onlyV2 {
+				delegate(dir)
 			}
-			parent = dir
 		}
-		if onlyV2 {
-			delegate(parent)
+		prefer(h, filepath.Join(h.mount, c.group("")))
+	}
+	for _, part := range parts {
+		if err := os.Mkdir(c.daemonsGroup(part), 0o755); err != nil {
+			return fmt.Errorf("create cgroup: %w", err)
 		}
 	}
 	return nil
@@ -128,9 +134,9 @@ func prefer(h hierarchy, dir string) {
 
 // inheritCPUSet fills what cgroup v1 leaves empty in a new cpuset; no process can
 // enter an empty one.
-func inheritCPUSet(parent, dir string) error {
+func inheritCPUSet(dir string) error {
 	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-		value, err := os.ReadFile(filepath.Join(parent, name))
+		value, err := os.ReadFile(filepath.Join(filepath.Dir(dir), name))
 		if err != nil {
 			return fmt.Errorf("read cpuset: %w", err)
 		}
@@ -141,78 +147,63 @@ func inheritCPUSet(parent, dir string) error {
 	return nil
 }
 
-// groupsBelow lists the group and all groups below it in one hierarchy, parents
-// before children.
-func groupsBelow(h hierarchy, group string) []string {
+// groupDirs lists the directories of a part's cgroup and of all below it, over all
+// hierarchies, parents before children.
+func (c *Cluster) groupDirs(part string) []string {
 	var dirs []string
-	_ = filepath.WalkDir(filepath.Join(h.mount, group), func(p string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			dirs = append(dirs, p)
-		}
-		// Groups vanish while their processes are ending.
-		return nil
-	})
+	for _, h := range c.cgroups {
+		_ = filepath.WalkDir(filepath.Join(h.mount, c.group(part)), func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				dirs = append(dirs, p)
+			}
+			// Groups vanish while their processes are ending.
+			return nil
+		})
+	}
 	return dirs
 }
 
-// groupPIDs lists the processes in the group and below it, over all hierarchies.
-func groupPIDs(all []hierarchy, group string) []int {
-	var pids []int
-	for _, h := range all {
-		for _, dir := range groupsBelow(h, group) {
-			procs, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-			if err != nil {
-				continue
-			}
-			for _, field := range strings.Fields(string(procs)) {
-				// 0 stands for a process of another pid namespace: not ours.
-				if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
-					pids = append(pids, pid)
-				}
-			}
-		}
-	}
-	slices.Sort(pids)
-	return slices.Compact(pids)
-}
-
-// killGroup kills every process in the group and below it and returns when none
+// killGroup kills every process in a part's cgroup and below it and returns when none
 // is left, which includes those forked meanwhile.
-func killGroup(ctx context.Context, all []hierarchy, group string) error {
-	err := poll(ctx, 5*time.Millisecond, func() (bool, error) {
-		pids := groupPIDs(all, group)
-		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return false, fmt.Errorf("kill process %d: %w", pid, err)
+func (c *Cluster) killGroup(ctx context.Context, part string) error {
+	err := poll(ctx, 5*time.Millisecond, func(context.Context) (bool, error) {
+		done := true
+		for _, dir := range c.groupDirs(part) {
+			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+			for _, field := range strings.Fields(string(procs)) {
+				pid, err := strconv.Atoi(field)
+				if err != nil || pid <= 1 {
+					continue // 0 stands for a process of another pid namespace: not ours
+				}
+				done = false
+				if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+					return false, fmt.Errorf("kill process %d: %w", pid, err)
+				}
+				reap(pid)
 			}
-			reap(pid)
 		}
-		return len(pids) == 0, nil
+		return done, nil
 	})
 	if err != nil {
-		return fmt.Errorf("end processes of cgroup %s: %w", group, err)
+		return fmt.Errorf("end processes of cgroup %s: %w", c.group(part), err)
 	}
 	return nil
 }
 
-// removeGroup deletes the group and all groups below it; no process may be left
+// removeGroup deletes a part's cgroup and all below it; no process may be left
 // in them. The kernel says EBUSY for a moment after the last one has ended.
-func removeGroup(ctx context.Context, all []hierarchy, group string) error {
-	for _, h := range all {
-		err := poll(ctx, 5*time.Millisecond, func() (bool, error) {
-			dirs := groupsBelow(h, group)
-			slices.Reverse(dirs)
-			done := true
-			for _, dir := range dirs {
-				if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
-					done = false
-				}
+func (c *Cluster) removeGroup(ctx context.Context, part string) error {
+	err := poll(ctx, 5*time.Millisecond, func(context.Context) (bool, error) {
+		done := true
+		for _, dir := range slices.Backward(c.groupDirs(part)) {
+			if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+				done = false
 			}
-			return done, nil
-		})
-		if err != nil {
-			return fmt.Errorf("delete cgroup %s under %s: %w", group, h.mount, err)
 		}
+		return done, nil
+	})
+	if err != nil {
+		return fmt.Errorf("delete cgroup %s: %w", c.group(part), err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // cutOffTable is the table of nftables that CutOff makes in a node's network.
@@ -32,12 +33,7 @@ table ip ` + cutOffTable + ` {
 // CutOff takes the apiserver away from one pod: packets in both directions are
 // dropped, as by a broken network. One pod of a node can be cut off at a time.
 func (c *Cluster) CutOff(ctx context.Context, node, podIP string) error {
-	rules := fmt.Sprintf(cutOffRules, podIP, apiServiceIP, nodeIP(1), apiserverPort)
-	argv := append(c.Enter(node), "nft", "-f", "-")
-	if _, err := run(ctx, rules, argv[0], argv[1:]...); err != nil {
-		return fmt.Errorf("cut off %s: %w", podIP, err)
-	}
-	return nil
+	return c.nft(ctx, node, fmt.Sprintf(cutOffRules, podIP, apiServiceIP, controlPlaneIP, apiserverPort), "-f", "-")
 }
 
 // isolateRules drop every packet that comes to a node or leaves it. What stays within it passes.
@@ -57,18 +53,16 @@ table ip ` + cutOffTable + ` {
 // Isolate takes the network away from a node: packets in both directions are dropped, as by a broken switch. Not node-1, on which
 // the control plane is.
 func (c *Cluster) Isolate(ctx context.Context, node string) error {
-	argv := append(c.Enter(node), "nft", "-f", "-")
-	if _, err := run(ctx, isolateRules, argv[0], argv[1:]...); err != nil {
-		return fmt.Errorf("isolate %s: %w", node, err)
-	}
-	return nil
+	return c.nft(ctx, node, isolateRules, "-f", "-")
 }
 
 // Reconnect undoes CutOff on a node where a pod is cut off, and Isolate.
 func (c *Cluster) Reconnect(ctx context.Context, node string) error {
-	argv := append(c.Enter(node), "nft", "delete", "table", "ip", cutOffTable)
-	if _, err := run(ctx, "", argv[0], argv[1:]...); err != nil {
-		return fmt.Errorf("reconnect %s: %w", node, err)
-	}
-	return nil
+	return c.nft(ctx, node, "", "delete", "table", "ip", cutOffTable)
+}
+
+func (c *Cluster) nft(ctx context.Context, node, rules string, args ...string) error {
+	argv := slices.Concat(c.Enter(node), []string{"nft"}, args)
+	_, err := run(ctx, rules, argv[0], argv[1:]...)
+	return err
 }

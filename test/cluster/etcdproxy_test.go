@@ -8,25 +8,6 @@ import (
 	"time"
 )
 
-// echoServer answers every connection with what it is sent.
-func echoServer(t *testing.T) net.Listener {
-	t.Helper()
-	listener := localListener(t)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _ = io.Copy(conn, conn)
-			}()
-		}
-	}()
-	return listener
-}
-
 func localListener(t *testing.T) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,7 +19,12 @@ func localListener(t *testing.T) net.Listener {
 }
 
 func TestEtcdProxyWithholdsTheNewsOfOneResource(t *testing.T) {
-	etcd, front := echoServer(t), localListener(t)
+	etcd, front := localListener(t), localListener(t)
+	go func() { // it answers every connection with what it receives
+		for conn, err := etcd.Accept(); err == nil; conn, err = etcd.Accept() {
+			go func() { _, _ = io.Copy(conn, conn) }()
+		}
+	}()
 	proxy := startEtcdProxy(front, func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return net.Dial(network, etcd.Addr().String())
 	}, "/hooks/")
@@ -66,15 +52,15 @@ func TestEtcdProxyWithholdsTheNewsOfOneResource(t *testing.T) {
 	if !ask(pods, "watch /registry/pods/", 5*time.Second) {
 		t.Fatal("the other resource: no answer while nothing is withheld")
 	}
-	proxy.withhold()
+	proxy.withhold(true)
 	if !ask(pods, "more", 5*time.Second) {
 		t.Error("the other resource: no answer while the first is withheld")
 	}
 	if ask(hooks, "news", 100*time.Millisecond) {
 		t.Error("the resource: an answer although it is withheld")
 	}
-	proxy.deliver()
-	proxy.deliver() // again is fine
+	proxy.withhold(false)
+	proxy.withhold(false) // again is fine
 	if !answered(t, hooks, "news", 5*time.Second) {
 		t.Error("the resource: what was withheld was not delivered")
 	}

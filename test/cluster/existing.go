@@ -4,15 +4,8 @@ import (
 	"fmt"
 	"os/exec"
 
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
-
-// existing is what is known of a cluster that this package has not brought up.
-type existing struct {
-	kubeconfig, kubectl string
-	config              *rest.Config
-}
 
 // Existing is the cluster of a kubeconfig's current context. This package has not brought it up and does nothing to it: only
 // Name, Kubeconfig, RESTConfig, KubectlCommand and Kubectl work, the last two with the kubectl that is on PATH.
@@ -30,8 +23,8 @@ func Existing(kubeconfig string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find kubectl, which works on the cluster of %s: install it, or put it on PATH: %w", kubeconfig, err)
 	}
-	return &Cluster{name: raw.CurrentContext, existing: &existing{kubeconfig: kubeconfig, kubectl: kubectl, config: config}}, nil
+	return &Cluster{name: raw.CurrentContext, kubeconfig: kubeconfig, kubectl: []string{kubectl}, config: config}, nil
 }
 
 // IsExisting tells whether this package has not brought the cluster up.
-func (c *Cluster) IsExisting() bool { return c.existing != nil }
+func (c *Cluster) IsExisting() bool { return c.dir == "" }

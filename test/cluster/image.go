@@ -3,17 +3,16 @@ package cluster
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"runtime"
-	"sort"
-	"strings"
+	"testing/fstest"
 	"time"
 )
 
@@ -23,10 +22,8 @@ type ImageFile struct {
 	Path string
 	// Mode holds the permission bits; zero means 0644.
 	Mode fs.FileMode
-	// Source is the file on this machine to copy. When it is empty, Content is used.
+	// Source is the file on this machine to copy; without one the file is empty.
 	Source string
-	// Content is the file's text when Source is empty.
-	Content []byte
 }
 
 // Image describes a single-layer container image.
@@ -35,8 +32,8 @@ type Image struct {
 	Name string
 	// Files are owned by root; the zero value is an empty file system.
 	Files []ImageFile
-	// Entrypoint and Cmd are in exec form.
-	Entrypoint, Cmd []string
+	// Entrypoint is in exec form.
+	Entrypoint []string
 	// Env holds KEY=value pairs.
 	Env []string
 	// User is "uid", "uid:gid" or a name; empty means root. The kubelet can
@@ -50,119 +47,71 @@ type Image struct {
 // save", which needs no container engine. Equal input gives equal bytes: every
 // time stamp is the epoch. Existing archives are replaced as a whole.
 func BuildImage(archive string, img Image) error {
-	layer, err := layerTar(img.Files)
+	content, err := img.archive()
 	if err != nil {
 		return fmt.Errorf("build image %s: %w", img.Name, err)
 	}
-	config, err := json.Marshal(imageConfig(img, digest(layer)))
+	return writeFile(archive, content, 0o644)
+}
+
+func (img Image) archive() ([]byte, error) {
+	layer, err := layerTar(img.Files)
 	if err != nil {
-		return fmt.Errorf("build image %s: %w", img.Name, err)
+		return nil, err
+	}
+	// https://github.com/opencontainers/image-spec/blob/main/config.md
+	config, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH,
+		"os":           "linux",
+		"created":      time.Unix(0, 0).UTC(),
+		"config":       map[string]any{"Entrypoint": img.Entrypoint, "Env": img.Env, "User": img.User, "Labels": img.Labels},
+		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + digest(layer)}},
+	})
+	if err != nil {
+		return nil, err
 	}
 	configName := digest(config) + ".json"
 	manifest, err := json.Marshal([]map[string]any{{
 		"Config": configName, "RepoTags": []string{img.Name}, "Layers": []string{"layer.tar"},
 	}})
 	if err != nil {
-		return fmt.Errorf("build image %s: %w", img.Name, err)
+		return nil, err
 	}
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	for _, f := range []ImageFile{
-		{Path: configName, Content: config},
-		{Path: "layer.tar", Content: layer},
-		{Path: "manifest.json", Content: manifest},
-	} {
-		if err := addFile(w, f.Path, 0o644, f.Content); err != nil {
-			return fmt.Errorf("build image %s: %w", img.Name, err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return fmt.Errorf("build image %s: %w", img.Name, err)
-	}
-	return writeFile(archive, out.Bytes(), 0o644)
-}
-
-// imageConfig is the image's configuration in the form of the OCI image
-// specification (https://github.com/opencontainers/image-spec/blob/main/config.md).
-func imageConfig(img Image, diffID string) map[string]any {
-	return map[string]any{
-		"architecture": runtime.GOARCH,
-		"os":           "linux",
-		"created":      time.Unix(0, 0).UTC(),
-		"config": map[string]any{
-			"Entrypoint": img.Entrypoint, "Cmd": img.Cmd, "Env": img.Env,
-			"User": img.User, "Labels": img.Labels,
-		},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + diffID}},
-	}
+	return tarOf(fstest.MapFS{
+		configName:      {Data: config, Mode: 0o644},
+		"layer.tar":     {Data: layer, Mode: 0o644},
+		"manifest.json": {Data: manifest, Mode: 0o644},
+	})
 }
 
 func layerTar(files []ImageFile) ([]byte, error) {
-	sorted := append([]ImageFile(nil), files...)
-	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Path < sorted[j].Path })
-	var out bytes.Buffer
-	w := tar.NewWriter(&out)
-	made := map[string]bool{}
-	for _, f := range sorted {
+	tree := fstest.MapFS{}
+	for _, f := range files {
 		if !path.IsAbs(f.Path) {
 			return nil, fmt.Errorf("add file %q: the path is not absolute", f.Path)
 		}
-		if err := addParents(w, path.Dir(path.Clean(f.Path)), made); err != nil {
-			return nil, err
-		}
-		content := f.Content
+		var content []byte
 		if f.Source != "" {
 			var err error
 			if content, err = os.ReadFile(f.Source); err != nil {
-				return nil, fmt.Errorf("read file: %w", err)
+				return nil, err
 			}
 		}
-		mode := f.Mode
-		if mode == 0 {
-			mode = 0o644
-		}
-		if err := addFile(w, strings.TrimPrefix(path.Clean(f.Path), "/"), mode, content); err != nil {
-			return nil, err
+		name := path.Clean(f.Path)[1:]
+		tree[name] = &fstest.MapFile{Data: content, Mode: cmp.Or(f.Mode, 0o644)}
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			tree[dir] = &fstest.MapFile{Mode: fs.ModeDir | 0o755}
 		}
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("write layer: %w", err)
-	}
-	return out.Bytes(), nil
+	return tarOf(tree)
 }
 
-// addParents adds dir and the directories above it, once each.
-func addParents(w *tar.Writer, dir string, made map[string]bool) error {
-	if dir == "/" || made[dir] {
-		return nil
-	}
-	if err := addParents(w, path.Dir(dir), made); err != nil {
-		return err
-	}
-	made[dir] = true
-	header := &tar.Header{
-		Typeflag: tar.TypeDir, Name: strings.TrimPrefix(dir, "/") + "/", Mode: 0o755, ModTime: time.Unix(0, 0),
-	}
-	if err := w.WriteHeader(header); err != nil {
-		return fmt.Errorf("write directory %s: %w", dir, err)
-	}
-	return nil
+// tarOf is the archive of a tree in memory, whose files have no owner and no time.
+func tarOf(tree fstest.MapFS) ([]byte, error) {
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	err := errors.Join(w.AddFS(tree), w.Close())
+	return out.Bytes(), err
 }
 
-func addFile(w *tar.Writer, name string, mode fs.FileMode, content []byte) error {
-	header := &tar.Header{
-		Typeflag: tar.TypeReg, Name: name, Mode: int64(mode.Perm()), Size: int64(len(content)), ModTime: time.Unix(0, 0),
-	}
-	if err := w.WriteHeader(header); err != nil {
-		return fmt.Errorf("write file %s: %w", name, err)
-	}
-	if _, err := io.Copy(w, bytes.NewReader(content)); err != nil {
-		return fmt.Errorf("write file %s: %w", name, err)
-	}
-	return nil
-}
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
-}
+func digest(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

@@ -5,18 +5,22 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// PauseImage does nothing until it is told to end. It is the sandbox of every pod
+// PauseImage does nothing until SIGTERM. It is the sandbox of every pod
 // and the lightest container for pods that only have to be placed.
 const PauseImage = "sts-webhook-test/pause:1"
 
 // WebhookImageName is the image of manifests/.
 const WebhookImageName = "sts-webhook:latest"
+
+// module is the name of this project's Go module.
+const module = "sts-mutating-webhook"
 
 // LoadImage loads a "docker save" archive into every running node. Pods that name
 // it need imagePullPolicy IfNotPresent or Never.
@@ -69,29 +73,62 @@ func BuildWebhookImage(ctx context.Context, archive string) error {
 // BuildWebhookVariant writes an image of the webhook in which string variables of the
 // program have other values, each given as the linker takes it: "importpath.name=value".
 func BuildWebhookVariant(ctx context.Context, name, archive string, variables ...string) error {
-	root, err := moduleRoot(ctx)
-	if err != nil {
-		return err
-	}
-	return BuildWebhookOf(ctx, root, name, archive, variables...)
+	return BuildWebhookOf(ctx, "", name, archive, variables...)
 }
 
 // BuildWebhookOf does what BuildWebhookVariant does for the webhook of another source tree, given by its directory, in which
 // go.mod is. It compiles that tree and writes nothing there.
 func BuildWebhookOf(ctx context.Context, root, name, archive string, variables ...string) error {
+	version, revision := gitVersion(ctx, root)
+	return buildAround(ctx, root, ".", archive, variables, func(binary string) Image {
+		image := WebhookImage(binary, version, revision)
+		image.Name = name
+		return image
+	})
+}
+
+// BuildProgramImage compiles the program in a directory of this checkout, for
+// example "test/cluster/probe", and writes an image with it as entry point.
+func BuildProgramImage(ctx context.Context, name, program, archive string) error {
+	return buildAround(ctx, "", program, archive, nil, func(binary string) Image {
+		return Image{
+			Name:       name,
+			Files:      []ImageFile{{Path: "/program", Mode: 0o755, Source: binary}},
+			Entrypoint: []string{"/program"},
+			User:       "65532:65532",
+		}
+	})
+}
+
+// buildAround compiles a program and writes the image that image makes around the binary.
+func buildAround(ctx context.Context, root, program, archive string, variables []string, image func(binary string) Image) error {
 	dir, err := os.MkdirTemp("", "sts-webhook-image")
 	if err != nil {
-		return fmt.Errorf("create directory: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "sts-webhook")
-	if err := compile(ctx, root, ".", binary, variables...); err != nil {
 		return err
 	}
-	version, revision := gitVersion(ctx, root)
-	image := WebhookImage(binary, version, revision)
-	image.Name = name
-	return BuildImage(archive, image)
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "program")
+	if err := compile(ctx, root, program, binary, variables...); err != nil {
+		return err
+	}
+	return BuildImage(archive, image(binary))
+}
+
+// Compile builds the main package in a directory of this checkout as a static
+// binary without paths of this machine.
+func Compile(ctx context.Context, program, binary string) error {
+	return compile(ctx, "", program, binary)
+}
+
+// compile does what Compile does in another tree, given by its root; empty is the tree that the working directory is in.
+func compile(ctx context.Context, root, program, binary string, variables ...string) error {
+	if program == "." {
+		version, revision := gitVersion(ctx, root)
+		variables = append(variables, module+"/internal/app.version="+version, module+"/internal/app.revision="+revision)
+	}
+	linker := strings.Join(append([]string{"-s -w"}, variables...), " -X ")
+	_, err := goCommand(ctx, root, "build", "-trimpath", "-ldflags", linker, "-o", binary, path.Join(module, program))
+	return err
 }
 
 // gitVersion is what make image gives the Dockerfile: both are empty where there is no
@@ -102,49 +139,6 @@ func gitVersion(ctx context.Context, root string) (version, revision string) {
 		return strings.TrimSpace(string(out))
 	}
 	return git("describe", "--tags", "--always", "--dirty"), git("rev-parse", "HEAD")
-}
-
-// BuildProgramImage compiles the program in a directory of this checkout, for
-// example "test/cluster/probe", and writes an image with it as entry point.
-func BuildProgramImage(ctx context.Context, name, program, archive string) error {
-	dir, err := os.MkdirTemp("", "sts-webhook-image")
-	if err != nil {
-		return fmt.Errorf("create directory: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "program")
-	if err := Compile(ctx, program, binary); err != nil {
-		return err
-	}
-	return BuildImage(archive, Image{
-		Name:       name,
-		Files:      []ImageFile{{Path: "/program", Mode: 0o755, Source: binary}},
-		Entrypoint: []string{"/program"},
-		User:       "65532:65532",
-	})
-}
-
-// Compile builds the main package in a directory of this checkout as a static
-// binary without paths of this machine. The variables are as in BuildWebhookVariant.
-func Compile(ctx context.Context, program, binary string, variables ...string) error {
-	root, err := moduleRoot(ctx)
-	if err != nil {
-		return err
-	}
-	return compile(ctx, root, program, binary, variables...)
-}
-
-func compile(ctx context.Context, root, program, binary string, variables ...string) error {
-	linker := "-s -w"
-	if program == "." {
-		version, revision := gitVersion(ctx, root)
-		linker += fmt.Sprintf(" -X %[1]s.version=%[2]s -X %[1]s.revision=%[3]s", "sts-mutating-webhook/internal/app", version, revision)
-	}
-	for _, v := range variables {
-		linker += " -X " + v
-	}
-	_, err := goCommand(ctx, root, "build", "-trimpath", "-ldflags", linker, "-o", binary, "./"+program)
-	return err
 }
 
 // pauseImage builds the sandbox image, or finds the one built before.

@@ -17,7 +17,7 @@ type Package struct{ Name, File string }
 var packages = []Package{
 	{"containerd", "containerd"},
 	{"runc", "runc"},
-	{"containernetworking-plugins", "/usr/lib/cni/ptp"},
+	{"containernetworking-plugins", filepath.Join(cniPlugins(), "ptp")},
 	{"nftables", "nft"},
 	{"iproute2", "ip"},
 	{"util-linux", "nsenter"},
@@ -40,9 +40,6 @@ func cniPlugins() string {
 func missing(packages []Package) []string {
 	var missing []string
 	for _, p := range packages {
-		if p.File == "/usr/lib/cni/ptp" && exists(filepath.Join(cniPlugins(), "ptp")) {
-			continue
-		}
 		if !exists(lookPath(p.File)) {
 			missing = append(missing, p.Name)
 		}
@@ -52,30 +49,21 @@ func missing(packages []Package) []string {
 
 // InstallPackages installs what is missing where that is possible, and otherwise names it.
 func InstallPackages(ctx context.Context, log io.Writer, packages ...Package) error {
-	return installPackages(ctx, newSteps(log), packages)
-}
-
-func installPackages(ctx context.Context, s *steps, packages []Package) error {
-	lacking := missing(packages)
-	if len(lacking) == 0 {
+	lacking := strings.Join(missing(packages), " ")
+	if lacking == "" {
 		return nil
 	}
-	install := "apt-get install --no-install-recommends " + strings.Join(lacking, " ")
+	install := "apt-get install --no-install-recommends " + lacking
 	if os.Geteuid() != 0 || !exists("/etc/debian_version") || !exists("/usr/bin/apt-get") {
-		return fmt.Errorf("find programs: missing packages %s; on Debian, as root: %s", strings.Join(lacking, ", "), install)
+		return fmt.Errorf("find programs: missing packages %s; on Debian, as root: %s", lacking, install)
 	}
-	s.done("installing Debian packages %s", strings.Join(lacking, ", "))
-	args := append([]string{"DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends"}, lacking...)
-	if _, err := run(ctx, "", "env", args...); err != nil {
-		// A fresh machine has no package lists, or old ones.
-		if _, err := run(ctx, "", "apt-get", "update"); err != nil {
-			return fmt.Errorf("install packages %s: %w", strings.Join(lacking, ", "), err)
-		}
-		if _, err := run(ctx, "", "env", args...); err != nil {
-			return fmt.Errorf("install packages: %w", err)
-		}
+	fmt.Fprintf(log, "installing Debian packages %s\n", lacking)
+	install = "DEBIAN_FRONTEND=noninteractive " + install + " --yes"
+	// A fresh machine has no package lists, or old ones.
+	if _, err := run(ctx, "", "sh", "-c", install+" || { apt-get update && "+install+"; }"); err != nil {
+		return fmt.Errorf("install packages: %w", err)
 	}
-	if lacking = missing(packages); len(lacking) > 0 {
+	if lacking := missing(packages); len(lacking) > 0 {
 		return fmt.Errorf("install packages: still missing %s", strings.Join(lacking, ", "))
 	}
 	return nil

@@ -10,20 +10,11 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
+
+	"k8s.io/client-go/util/cert"
+	"k8s.io/client-go/util/keyutil"
 )
-
-// certificateLife bounds how long a cluster can be kept; it is far beyond use.
-const certificateLife = 10 * 365 * 24 * time.Hour
-
-// authority signs every certificate of one cluster.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
 
 // subject is what a certificate says about its holder.
 type subject struct {
@@ -32,117 +23,81 @@ type subject struct {
 	// user and groups are what Kubernetes authenticates a client as.
 	user   string
 	groups []string
-	// names and ips make it a serving certificate as well.
+	// names and ips are those of a server.
 	names []string
-	ips   []string
+	ips   []net.IP
 }
 
-// newAuthority creates a CA and writes ca.crt; its key never leaves memory.
-func newAuthority(dir string) (*authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("create CA key: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "test cluster CA"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(certificateLife),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, fmt.Errorf("create CA certificate: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("parse CA certificate: %w", err)
-	}
-	if err := writePEM(filepath.Join(dir, "ca.crt"), "CERTIFICATE", der, 0o644); err != nil {
-		return nil, err
-	}
-	return &authority{dir: dir, cert: cert, key: key}, nil
-}
-
-// issue writes a fresh key and a certificate for s.
-func (a *authority) issue(s subject) error {
-	key, err := writeKey(filepath.Join(a.dir, s.file+".key"))
-	if err != nil {
-		return err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return fmt.Errorf("create serial number: %w", err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: s.user, Organization: s.groups},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     a.cert.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		DNSNames:     s.names,
-	}
-	for _, ip := range s.ips {
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(ip))
-	}
-	if len(s.names)+len(s.ips) > 0 {
-		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		return fmt.Errorf("create certificate of %s: %w", s.user, err)
-	}
-	return writePEM(filepath.Join(a.dir, s.file+".crt"), "CERTIFICATE", der, 0o644)
-}
-
-// writeKey creates a private key in a file of its own.
-func writeKey(file string) (*ecdsa.PrivateKey, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("create key: %w", err)
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encode key: %w", err)
-	}
-	return key, writePEM(file, "EC PRIVATE KEY", der, 0o600)
-}
-
-func writePEM(file, kind string, der []byte, mode os.FileMode) error {
-	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
-}
-
-// makePKI writes the keys and certificates of every part of the cluster.
+// makePKI writes the keys and certificates of every part of the cluster. They are valid
+// for ten years, far longer than a cluster is kept. The CA's key never leaves memory.
 func (c *Cluster) makePKI() error {
-	ca, err := newAuthority(c.path("pki"))
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
+		return fmt.Errorf("create CA key: %w", err)
+	}
+	ca, err := cert.NewSelfSignedCACert(cert.Config{CommonName: "test-cluster-ca", NotBefore: time.Now().Add(-time.Hour)}, caKey)
+	if err != nil {
+		return fmt.Errorf("create CA certificate: %w", err)
+	}
+	if err := c.writeCertificate("ca", ca.Raw); err != nil {
 		return err
 	}
 	subjects := []subject{
 		{
 			file: "kube-apiserver", user: "kube-apiserver", groups: []string{"system:masters"},
 			names: []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost"},
-			ips:   []string{apiServiceIP, nodeIP(1), "127.0.0.1"},
+			ips:   []net.IP{net.ParseIP(apiServiceIP), net.ParseIP(controlPlaneIP), net.IPv4(127, 0, 0, 1)},
 		},
 		{file: "admin", user: "admin", groups: []string{"system:masters"}},
 		{file: "kube-controller-manager", user: "system:kube-controller-manager"},
 		{file: "kube-scheduler", user: "system:kube-scheduler"},
 		{file: "kube-proxy", user: "system:kube-proxy"},
 	}
-	for i := 1; i <= c.nodes; i++ {
-		name := nodeName(i)
+	for _, node := range nodeNames {
 		subjects = append(subjects,
-			subject{file: name, user: "system:node:" + name, groups: []string{"system:nodes"}},
-			subject{file: name + "-serving", user: name, names: []string{name}, ips: []string{nodeIP(i)}})
+			subject{file: node, user: "system:node:" + node, groups: []string{"system:nodes"}},
+			subject{file: node + "-serving", user: node, names: []string{node}, ips: []net.IP{net.ParseIP(nodeIPs[node])}})
 	}
-	for _, s := range subjects {
-		if err := ca.issue(s); err != nil {
+	for i, s := range subjects {
+		key, err := c.writeKey(s.file)
+		if err != nil {
+			return err
+		}
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(int64(i + 1)),
+			Subject:      pkix.Name{CommonName: s.user, Organization: s.groups},
+			NotBefore:    ca.NotBefore,
+			NotAfter:     ca.NotAfter,
+			KeyUsage:     x509.KeyUsageDigitalSignature,
+			ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+			DNSNames:     s.names,
+			IPAddresses:  s.ips,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, ca, key.Public(), caKey)
+		if err != nil {
+			return fmt.Errorf("create certificate of %s: %w", s.user, err)
+		}
+		if err := c.writeCertificate(s.file, der); err != nil {
 			return err
 		}
 	}
-	_, err = writeKey(c.path("pki", "service-account.key"))
+	_, err = c.writeKey("service-account")
 	return err
+}
+
+// writeKey creates a private key in a file of its own.
+func (c *Cluster) writeKey(name string) (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("create key: %w", err)
+	}
+	text, err := keyutil.MarshalPrivateKeyToPEM(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	return key, writeFile(c.path("pki", name+".key"), text, 0o600)
+}
+
+func (c *Cluster) writeCertificate(name string, der []byte) error {
+	return writeFile(c.path("pki", name+".crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 }

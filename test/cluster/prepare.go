@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"text/template"
 )
 
@@ -15,40 +17,27 @@ var configFiles embed.FS
 
 var configs = template.Must(template.ParseFS(configFiles, "config/*"))
 
-// maxPods bounds the pods of a node; its subnet has 1022 addresses.
-const maxPods = 500
-
-// prepare makes everything that is not a process.
-func (c *Cluster) prepare(ctx context.Context) error {
+// prepare makes everything that is not a process. The cluster runs the programs in the
+// directory binaries.
+func (c *Cluster) prepare(ctx context.Context, binaries string) error {
 	if err := raiseInotify(); err != nil {
 		return err
 	}
-	dirs := []string{"logs", "pids", "pki", "config"}
-	for _, dir := range append(dirs, c.Nodes()...) {
-		if err := os.MkdirAll(c.path(dir), 0o755); err != nil {
-			return fmt.Errorf("create directory: %w", err)
-		}
+	// The last two are mount points for the nodes' tmpfs, empty on the machine itself.
+	dirs := []string{c.path("logs"), c.path("pids"), c.path("pki"), c.path("config"), "/var/lib/cni", "/var/lib/kubelet"}
+	for _, node := range nodeNames {
+		dirs = append(dirs, c.path(node, "cni"))
 	}
-	// Mount points for the nodes' tmpfs; empty on the machine itself.
-	for _, dir := range []string{"/var/lib/cni", "/var/lib/kubelet"} {
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("create directory: %w", err)
-		}
-	}
-	content, err := json.Marshal(description{Nodes: c.nodes, Binaries: c.binaries})
-	if err != nil {
-		return fmt.Errorf("describe cluster: %w", err)
-	}
-	if err := writeFile(c.path("cluster.json"), content, 0o644); err != nil {
-		return err
-	}
-	for _, group := range append(c.Nodes(), controlPlane) {
-		if err := makeGroup(c.cgroups, c.group(group)); err != nil {
 			return err
 		}
-		if err := os.Mkdir(c.daemonsGroup(group), 0o755); err != nil {
-			return fmt.Errorf("create cgroup: %w", err)
-		}
+	}
+	if err := os.Symlink(binaries, c.path("bin")); err != nil {
+		return err
+	}
+	if err := c.makeGroups(); err != nil {
+		return err
 	}
 	if err := c.makeNetwork(ctx); err != nil {
 		return err
@@ -59,46 +48,60 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	return c.writeConfigs()
 }
 
-// writeConfigs renders the files below config/ for every daemon.
+// writeConfigs renders the files below config/ for every user and daemon.
 func (c *Cluster) writeConfigs() error {
-	users := []string{"admin", "kube-controller-manager", "kube-scheduler", "kube-proxy"}
-	for _, user := range append(users, c.Nodes()...) {
-		values := map[string]any{"Cluster": c.name, "Server": c.server(), "PKI": c.path("pki"), "User": user}
-		if err := render("kubeconfig", c.path("pki", user+".kubeconfig"), values); err != nil {
+	values := map[string]any{
+		"Cluster": c.name, "Server": c.config.Host, "PKI": c.path("pki"),
+		"PauseImage": PauseImage, "CNIPlugins": cniPlugins(),
+	}
+	render := func(name string, file ...string) error {
+		var out bytes.Buffer
+		if err := configs.ExecuteTemplate(&out, name, values); err != nil {
+			return fmt.Errorf("render %s: %w", name, err)
+		}
+		return writeFile(c.path(file...), out.Bytes(), 0o644)
+	}
+	for _, user := range append(c.Nodes(), "admin", "kube-controller-manager", "kube-scheduler", "kube-proxy") {
+		values["User"] = user
+		if err := render("kubeconfig", "pki", user+".kubeconfig"); err != nil {
 			return err
 		}
 	}
-	if err := render("kube-scheduler.yaml", c.path("config", "kube-scheduler.yaml"), map[string]any{"PKI": c.path("pki")}); err != nil {
-		return err
-	}
-	if err := render("audit.yaml", c.path("config", "audit.yaml"), nil); err != nil {
-		return err
-	}
-	for i, node := range c.Nodes() {
-		values := map[string]any{
-			"Name": node, "Dir": c.path(node), "PKI": c.path("pki"), "CgroupRoot": "/" + c.group(node),
-			"DNS": dnsServiceIP, "MaxPods": maxPods, "PodCIDR": podCIDR, "PodSubnet": podSubnet(i + 1),
-			"PauseImage": PauseImage, "CNIPlugins": cniPlugins(),
+	for _, name := range []string{"kube-scheduler.yaml", "audit.yaml"} {
+		if err := render(name, "config", name); err != nil {
+			return err
 		}
-		for _, name := range []string{"containerd.toml", "kubelet.yaml", "kube-proxy.yaml"} {
-			if err := render(name, c.path(node, name), values); err != nil {
+	}
+	for _, node := range nodeNames {
+		values["Name"], values["Dir"], values["CgroupRoot"], values["PodSubnet"] = node, c.path(node), "/"+c.group(node), podSubnets[node]
+		for _, file := range []string{"containerd.toml", "kubelet.yaml", "kube-proxy.yaml", "cni/pods.conflist"} {
+			if err := render(filepath.Base(file), node, file); err != nil {
 				return err
 			}
-		}
-		if err := os.MkdirAll(c.path(node, "cni"), 0o755); err != nil {
-			return fmt.Errorf("create directory: %w", err)
-		}
-		if err := render("cni.conflist", c.path(node, "cni", "pods.conflist"), values); err != nil {
-			return err
 		}
 	}
 	return nil
 }
 
-func render(name, file string, values map[string]any) error {
-	var out bytes.Buffer
-	if err := configs.ExecuteTemplate(&out, name, values); err != nil {
-		return fmt.Errorf("render %s: %w", name, err)
+// inotifyFile is how many inotify instances a user may have, inotifyInstances what some clusters beside each other need: a node
+// takes about ten, and without them kubelets end with "too many open files". Debian's default is 128.
+const (
+	inotifyFile      = "/proc/sys/fs/inotify/max_user_instances"
+	inotifyInstances = 1024
+)
+
+// raiseInotify raises the limit of the machine, if it is lower.
+func raiseInotify() error {
+	text, err := os.ReadFile(inotifyFile)
+	if err != nil {
+		return fmt.Errorf("read limit: %w", err)
 	}
-	return writeFile(file, out.Bytes(), 0o644)
+	limit := strings.TrimSpace(string(text))
+	if n, err := strconv.Atoi(limit); err == nil && n >= inotifyInstances {
+		return nil
+	}
+	if err := os.WriteFile(inotifyFile, []byte(strconv.Itoa(inotifyInstances)), 0o644); err != nil {
+		return fmt.Errorf("raise limit from %s to %d, for several clusters on one machine: %w", limit, inotifyInstances, err)
+	}
+	return nil
 }

@@ -31,10 +31,10 @@ func chooseRelease(ctx context.Context) (*release, error) {
 	if k.version, err = goCommand(ctx, k.pinned, "list", "-m", "-f", "{{.Version}}", kubernetesPath); err != nil {
 		return nil, err
 	}
-	if asked := os.Getenv("K8S"); asked != "" {
-		version, err := goCommand(ctx, k.pinned, "list", "-m", "-f", "{{.Version}}", kubernetesPath+"@"+strings.TrimSuffix(asked, ".x"))
+	if named := os.Getenv("K8S"); named != "" {
+		version, err := goCommand(ctx, k.pinned, "list", "-m", "-f", "{{.Version}}", kubernetesPath+"@"+strings.TrimSuffix(named, ".x"))
 		if err != nil {
-			return nil, fmt.Errorf("find Kubernetes K8S=%s: give a version such as v1.35.4, or v1.35.x: %w", asked, err)
+			return nil, fmt.Errorf("find Kubernetes K8S=%s: give a version such as v1.35.4, or v1.35.x: %w", named, err)
 		}
 		k.version, k.other = version, version != k.version
 	}

@@ -1,48 +1,50 @@
-package cluster
+package cluster_test
 
 import (
 	"context"
-	"io"
-	"net/http"
+	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	"sts-mutating-webhook/test/cluster"
+	"sts-mutating-webhook/test/kit"
 )
 
-// needCluster skips a test where a cluster cannot be or was not asked for.
+const stateRoot = "/var/lib/sts-webhook-test"
+
+// needCluster skips a test without TEST_CLUSTER.
 func needCluster(t *testing.T) context.Context {
 	t.Helper()
 	if os.Getenv("TEST_CLUSTER") == "" {
 		t.Skip("NOT RUN: the test brings up real clusters; set TEST_CLUSTER=1 (make test-cluster) and be root")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
 
+// timeout bounds each test.
+const timeout = 5 * time.Minute
+
 // testName keeps the tests away from the cluster that make demo leaves.
 func testName(t *testing.T, suffix string) string {
 	t.Helper()
-	name, err := ResolveName("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	name, err := cluster.ResolveName("")
+	kit.Must(t, err)
 	return name + "-" + suffix
 }
 
 // bringUp brings up a cluster that is removed at the end of the test.
-func bringUp(ctx context.Context, t *testing.T, name string, nodes int) *Cluster {
+func bringUp(ctx context.Context, t *testing.T, name string) *cluster.Cluster {
 	t.Helper()
 	begin := time.Now()
-	c, err := Up(ctx, Options{Name: name, Nodes: nodes, Log: testLog{t}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, err := cluster.Up(ctx, cluster.Options{Name: name, Log: kit.Log(t)})
+	kit.Must(t, err)
+	t.Logf("%s up in %.1f s", name, time.Since(begin).Seconds())
 	t.Cleanup(func() {
 		begin := time.Now()
 		if err := c.Down(); err != nil {
@@ -51,94 +53,65 @@ func bringUp(ctx context.Context, t *testing.T, name string, nodes int) *Cluster
 		t.Logf("%s down in %.1f s", name, time.Since(begin).Seconds())
 		expectNothingLeft(t, name)
 	})
-	t.Logf("%s with %d nodes up in %.1f s", name, nodes, time.Since(begin).Seconds())
 	return c
 }
 
-type testLog struct{ t *testing.T }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
-}
-
-// waitPods waits for the six pods of the StatefulSet to be Ready and as wanted.
-func waitPods(ctx context.Context, t *testing.T, c *Cluster, wanted func(corev1.Pod) bool) []corev1.Pod {
+// expectFound brings up a cluster that must be found running and healthy, with the daemons
+// that it had.
+func expectFound(ctx context.Context, t *testing.T, name string, daemons map[string]int) {
 	t.Helper()
-	client, err := kubernetes.NewForConfig(c.RESTConfig())
-	if err != nil {
-		t.Fatal(err)
+	again, err := cluster.Up(ctx, cluster.Options{Name: name, Log: kit.Log(t)})
+	kit.Must(t, err)
+	if got := again.Daemons(); !maps.Equal(got, daemons) {
+		t.Errorf("daemons: got %v, want %v", got, daemons)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	var list *corev1.PodList
-	err = poll(ctx, 100*time.Millisecond, func() (bool, error) {
-		if list, err = client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=probe"}); err != nil {
-			return false, err
-		}
-		good := 0
-		for _, pod := range list.Items {
-			if podReady(pod) && wanted(pod) {
-				good++
-			}
-		}
-		return good == 6, nil
-	})
-	if err != nil {
-		out, _ := c.Kubectl(context.Background(), "describe", "pods")
-		t.Fatalf("wait for pods: %v\n%s", err, out)
-	}
-	return list.Items
 }
 
-func podReady(pod corev1.Pod) bool {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			return condition.Status == corev1.ConditionTrue && len(pod.Status.ContainerStatuses) == 1 &&
-				pod.Status.ContainerStatuses[0].Ready
+// expectNothingLeft looks for anything of the cluster that the machine still has.
+func expectNothingLeft(t *testing.T, name string) {
+	t.Helper()
+	// A killed process leaves its cgroup a moment before its last trace in /proc.
+	if err := kit.Until(context.Background(), 5*time.Second, func(context.Context) error {
+		if processes := processesOf(name); len(processes) > 0 {
+			return fmt.Errorf("processes left: %v", processes)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/sts-webhook-test-" + name, "/sys/fs/cgroup/*/sts-webhook-test-" + name,
+		"/run/netns/sts-" + name + "-node-*", filepath.Join(stateRoot, name)} {
+		if files, err := filepath.Glob(pattern); err != nil || len(files) > 0 {
+			t.Errorf("left: %v, %v", files, err)
 		}
 	}
-	return false
+	expectNoMounts(t, filepath.Join(stateRoot, name)+"/", "sts-"+name+"-node-")
 }
 
-func serviceIP(ctx context.Context, t *testing.T, c *Cluster) string {
+// expectNoMounts looks for mounts that the machine has.
+func expectNoMounts(t *testing.T, parts ...string) {
 	t.Helper()
-	ip, err := c.Kubectl(ctx, "get", "service", "probe", "--output=jsonpath={.spec.clusterIP}")
-	if err != nil {
-		t.Fatal(err)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	kit.Must(t, err)
+	for _, part := range parts {
+		if strings.Contains(string(mounts), part) {
+			t.Errorf("mounts with %s:\n%s", part, mounts)
+		}
 	}
-	return ip
 }
 
-func fetchError(ctx context.Context, c *Cluster, node, target string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return "", err
+// processesOf finds processes by what they are, not by the cgroups that Down goes
+// by: by their command line, or a mount of the cluster's files in their view.
+func processesOf(name string) []string {
+	var found []string
+	dir := filepath.Join(stateRoot, name) + "/"
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, proc := range dirs {
+		command, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
+		mounts, _ := os.ReadFile(filepath.Join(proc, "mountinfo"))
+		if strings.Contains(string(command), dir) || strings.Contains(string(mounts), dir) {
+			found = append(found, proc+": "+strings.ReplaceAll(string(command), "\x00", " "))
+		}
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: c.Dialer(node), DisableKeepAlives: true}}
-	response, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return string(body), err
-}
-
-func fetch(ctx context.Context, t *testing.T, c *Cluster, node, target string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	body, err := fetchError(ctx, c, node, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
-}
-
-func expectAnswer(ctx context.Context, t *testing.T, c *Cluster, node, target, want string) {
-	t.Helper()
-	if got := fetch(ctx, t, c, node, target); got != want {
-		t.Errorf("%s from %s: got %q, want %q", target, node, got, want)
-	}
+	return found
 }

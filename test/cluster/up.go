@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,46 +16,50 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
+// step prints what was done and how long after the start.
+type step func(format string, args ...any)
+
+func newSteps(out io.Writer) step {
+	begin, lines := time.Now(), log.New(out, "", 0)
+	return func(format string, args ...any) {
+		lines.Printf("%6.1fs  %s", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+// startTimeout bounds the start of a cluster once all binaries are there.
+const startTimeout = 3 * time.Minute
+
 // Up brings up the cluster and returns when every node is Ready. A healthy
-// cluster of that name and size is returned as it is; the remains of any other
-// are removed first. When Up fails or ctx ends, it removes what it made.
+// cluster of that name is returned as it is; the remains of any other are
+// removed first. When Up fails or ctx ends, it removes what it made.
 func Up(ctx context.Context, o Options) (*Cluster, error) {
 	c, err := open(o.Name)
 	if err != nil {
 		return nil, err
 	}
-	if o.Nodes == 0 {
-		o.Nodes = 3
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 3 * time.Minute
-	}
-	if o.Nodes < 1 || o.Nodes > 9 {
-		return nil, fmt.Errorf("check number of nodes %d: it must be 1 to 9", o.Nodes)
-	}
 	if os.Geteuid() != 0 {
 		return nil, errors.New("bring up cluster: it needs root, for namespaces, mounts and cgroups")
 	}
-	steps := newSteps(o.Log)
-	if err := installPackages(ctx, steps, packages); err != nil {
+	done := newSteps(o.Log)
+	if err := InstallPackages(ctx, o.Log, packages...); err != nil {
 		return nil, err
 	}
-	if c.binaries, err = binaries(ctx, steps); err != nil {
+	binaries, err := binaries(ctx, done)
+	if err != nil {
 		return nil, err
 	}
-	unlock, err := lock(ctx, c.name)
+	unlock, err := c.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if running, err := Attach(c.name); err == nil && running.nodes == o.Nodes && running.healthy(ctx) {
-		steps.done("cluster %s is running", c.name)
-		return running, nil
+	if exists(c.path("bin")) && c.healthy(ctx) {
+		done("cluster %s is running", c.name)
+		return c, nil
 	}
-	c.nodes = o.Nodes
-	creating, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("not ready after %v", o.Timeout))
+	creating, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready after %v", startTimeout))
 	defer cancel()
-	if err := c.create(creating, steps); err != nil {
+	if err := c.create(creating, binaries, done); err != nil {
 		return nil, c.abandon(context.WithoutCancel(ctx), err)
 	}
 	return c, nil
@@ -64,38 +70,36 @@ func (c *Cluster) abandon(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	kept := filepath.Join(stateRoot, ".failed-"+c.name)
-	err := os.RemoveAll(kept)
-	if err == nil {
-		err = os.Rename(c.path("logs"), kept)
-	}
-	if err == nil {
+	if errors.Join(os.RemoveAll(kept), os.Rename(c.path("logs"), kept)) == nil {
 		cause = fmt.Errorf("%w\nlogs are kept in %s", cause, kept)
 	}
 	return errors.Join(fmt.Errorf("bring up cluster %s: %w", c.name, cause), c.remove(ctx))
 }
 
 // create builds the cluster from nothing.
-func (c *Cluster) create(ctx context.Context, s *steps) error {
+func (c *Cluster) create(ctx context.Context, binaries string, done step) error {
 	if err := c.remove(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier run left: %w", err)
 	}
-	if err := c.prepare(ctx); err != nil {
+	if err := c.prepare(ctx, binaries); err != nil {
 		return err
 	}
-	s.done("namespaces, cgroups, certificates made")
+	done("namespaces, cgroups, certificates made")
 	archive, err := pauseImage(ctx)
 	if err != nil {
 		return err
 	}
 	work, workCtx := errgroup.WithContext(ctx)
 	work.Go(func() error {
-		if err := c.startControlPlane(workCtx); err != nil {
-			return err
+		for _, name := range controlPlaneDaemons {
+			if err := c.StartDaemon(workCtx, name); err != nil {
+				return err
+			}
 		}
-		s.done("control plane ready")
+		done("control plane ready")
 		return nil
 	})
-	for _, node := range c.Nodes() {
+	for _, node := range nodeNames {
 		work.Go(func() error {
 			if err := c.boot(workCtx, node); err != nil {
 				return err
@@ -106,60 +110,56 @@ func (c *Cluster) create(ctx context.Context, s *steps) error {
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	s.done("container runtimes ready")
-	for _, node := range c.Nodes() {
+	done("container runtimes ready")
+	for _, node := range nodeNames {
 		if err := c.join(ctx, node); err != nil {
 			return err
 		}
 	}
-	if err := c.WaitNodesReady(ctx); err != nil {
+	if err := c.waitNodesReady(ctx); err != nil {
 		return err
 	}
-	s.done("%d nodes Ready", c.nodes)
+	done("%d nodes Ready", len(nodeNames))
 	return nil
 }
 
 // healthy reports whether every daemon runs and the apiserver and all nodes are ready.
 func (c *Cluster) healthy(ctx context.Context) bool {
-	for _, d := range c.Daemons() {
-		if d.PID == 0 {
+	for _, pid := range c.Daemons() {
+		if pid == 0 {
 			return false
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return c.waitAPIServer(ctx, APIServer, c.RESTConfig()) == nil && c.WaitNodesReady(ctx) == nil
+	return c.waitAPIServer(ctx, APIServer) == nil && c.waitNodesReady(ctx) == nil
 }
 
-// WaitNodesReady returns when every node says Ready.
-func (c *Cluster) WaitNodesReady(ctx context.Context) error {
+func (c *Cluster) waitNodesReady(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(c.RESTConfig())
 	if err != nil {
 		return fmt.Errorf("create client: %w", err)
 	}
-	err = poll(ctx, 100*time.Millisecond, func() (bool, error) {
-		for _, node := range c.Nodes() {
-			if !c.alive(node + "." + Kubelet) {
-				return false, fmt.Errorf("the kubelet of %s ended:\n%s", node, c.logTail(node+"."+Kubelet))
+	var kubelets []string
+	for _, node := range nodeNames {
+		kubelets = append(kubelets, node+"."+Kubelet)
+	}
+	return c.await(ctx, "Ready nodes", kubelets, func(ctx context.Context) error {
+		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		ready := 0
+		for _, node := range nodes.Items {
+			for _, condition := range node.Status.Conditions {
+				if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+					ready++
+				}
 			}
 		}
-		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-		return err == nil && readyNodes(list.Items) == c.nodes, nil
+		if ready != len(nodeNames) {
+			return fmt.Errorf("%d of %d are", ready, len(nodeNames))
+		}
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("wait for Ready nodes: %w", err)
-	}
-	return nil
-}
-
-func readyNodes(nodes []corev1.Node) int {
-	ready := 0
-	for _, node := range nodes {
-		for _, condition := range node.Status.Conditions {
-			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
-				ready++
-			}
-		}
-	}
-	return ready
 }

@@ -1,5 +1,5 @@
 // Command pause is the sandbox container of every pod of the test cluster: it
-// holds the pod's namespaces and does nothing until it is told to end.
+// holds the pod's namespaces and does nothing until SIGTERM.
 package main
 
 import (
