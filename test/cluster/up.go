@@ -41,10 +41,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, errors.New("bring up cluster: it needs root, for namespaces, mounts and cgroups")
 	}
 	done := newSteps(o.Log)
-	if err := InstallPackages(ctx, o.Log, packages...); err != nil {
-		return nil, err
-	}
-	binaries, err := binaries(ctx, done)
+	binaries, err := install(ctx, o.Log, done)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +60,21 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, c.abandon(context.WithoutCancel(ctx), err)
 	}
 	return c, nil
+}
+
+// Prepare installs the packages that a cluster needs and compiles Kubernetes, once on a machine: minutes that are not part of what
+// somebody does with a cluster. Up does the same.
+func Prepare(ctx context.Context, log io.Writer) error {
+	_, err := install(ctx, log, newSteps(log))
+	return err
+}
+
+// install returns the directory of Kubernetes' programs.
+func install(ctx context.Context, log io.Writer, done step) (string, error) {
+	if err := InstallPackages(ctx, log, packages...); err != nil {
+		return "", err
+	}
+	return binaries(ctx, done)
 }
 
 // abandon removes a cluster that failed to come up, but for its logs.

@@ -35,7 +35,7 @@ type Options struct {
 	// Name is what the cluster's name ends with: a suite does not use the cluster
 	// that make demo leaves.
 	Name string
-	// Timeout bounds the whole suite.
+	// Timeout bounds the whole suite, but for the compilation of Kubernetes.
 	Timeout time.Duration
 	// Fresh replaces a cluster of that name. Otherwise one that is already up is used,
 	// and left.
@@ -60,6 +60,7 @@ func Start(t *testing.T, o Options) *Suite {
 	if os.Geteuid() != 0 {
 		t.Fatal("TEST_CLUSTER is set, but bringing up a real cluster needs root")
 	}
+	Must(t, cluster.Prepare(t.Context(), Log(t)))
 	ctx := suiteContext(t, o.Timeout)
 	begin := time.Now()
 	c := bringUp(ctx, t, o)
