@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,6 +30,7 @@ func (a *attempt) withoutAPIServer(do func()) {
 	a.must(a.Cluster.KillDaemon(a.Ctx, cluster.APIServer))
 	defer func() {
 		a.must(a.Cluster.StartDaemon(a.Ctx, cluster.APIServer))
+		a.must(errors.Join(a.ours.record(), a.control.record()))
 		// With a leader election it would have ended by itself. One that lives on looks at
 		// the nodes by what it knew before, and a minute later takes all of them for dead.
 		a.must(a.Cluster.KillDaemon(a.Ctx, cluster.ControllerManager))

@@ -103,33 +103,42 @@ func (v version) String() string {
 
 // recorder holds every version of a target's two objects.
 type recorder struct {
+	// stop ends the watches.
+	stop context.CancelFunc
 	// mu guards versions.
 	mu       sync.Mutex
 	versions []version
 }
 
 // record watches both objects until the suite ends, and returns when the present versions are known.
+// After an outage of the apiserver it is called again: client-go waits up to half a minute before it
+// watches again, and then sees the newest version alone.
 func (t *target) record() error {
-	t.seen = &recorder{}
+	if t.seen == nil {
+		t.seen = &recorder{stop: func() {}}
+	}
+	t.seen.stop()
+	ctx, stop := context.WithCancel(t.Ctx)
+	t.seen.stop = stop
 	secrets, configurations := t.Client.CoreV1().RESTClient(), t.Client.AdmissionregistrationV1().RESTClient()
 	name := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
 	return errors.Join(
-		t.watch(secretKind, &corev1.Secret{}, cache.NewListWatchFromClient(secrets, "secrets", t.namespace, name(t.secret))),
-		t.watch(configKind, &admissionv1.MutatingWebhookConfiguration{},
+		t.watch(ctx, secretKind, &corev1.Secret{}, cache.NewListWatchFromClient(secrets, "secrets", t.namespace, name(t.secret))),
+		t.watch(ctx, configKind, &admissionv1.MutatingWebhookConfiguration{},
 			cache.NewListWatchFromClient(configurations, "mutatingwebhookconfigurations", "", name(t.configuration))),
 	)
 }
 
-func (t *target) watch(kind string, object runtime.Object, watch cache.ListerWatcher) error {
+func (t *target) watch(ctx context.Context, kind string, object runtime.Object, watch cache.ListerWatcher) error {
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { t.add(kind, obj, false) },
 		UpdateFunc: func(_, obj any) { t.add(kind, obj, false) },
 		DeleteFunc: func(obj any) { t.add(kind, obj, true) },
 	}
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{ListerWatcher: watch, ObjectType: object, Handler: handler})
-	go informer.RunWithContext(t.Ctx)
-	if !cache.WaitForCacheSync(t.Ctx.Done(), informer.HasSynced) {
-		return fmt.Errorf("watch %s: %w", kind, t.Ctx.Err())
+	go informer.RunWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return fmt.Errorf("watch %s: %w", kind, ctx.Err())
 	}
 	return nil
 }
@@ -140,7 +149,7 @@ func (t *target) add(kind string, obj any, deleted bool) {
 		v.by, v.resourceVersion = newestManager(object.GetManagedFields()), object.GetResourceVersion()
 	}
 	if newest := t.seen.newest(kind); !deleted && !newest.deleted && newest.resourceVersion == v.resourceVersion {
-		return // a new list, after a broken watch, repeats it
+		return // a new list repeats it
 	}
 	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
 		v.keyring, v.damage = inspect(secret.Data, t.dnsName())

@@ -55,7 +55,7 @@ func (t *target) settled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// After a restart of the apiserver client-go waits before it watches again.
+	// What happens next is recorded only by a watch that has seen what is.
 	if t.seen != nil && (!t.seen.newest(secretKind).is(secret) || !t.seen.newest(configKind).is(config)) {
 		return errors.New("the recorder has not seen the newest versions")
 	}
