@@ -1,7 +1,6 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -25,7 +24,8 @@ const (
 // attempt is one scenario on one webhook.
 type attempt struct {
 	*target
-	suite *suite
+	// t is the test of this webhook while something is injected, and that of the scenario otherwise.
+	t *testing.T
 	// begin is when all was well, hit when the (last) damage was done.
 	begin, hit time.Time
 	// before is the signing CA before the injection, bundle the caBundle, forbidden
@@ -34,9 +34,10 @@ type attempt struct {
 	forbidden      float64
 	// expected are the losses that the injection explains.
 	expected []window
-	// measured are the times that the design bounds, failures what did not happen at all.
+	// measured are the times that the design bounds.
 	measured []measurement
-	failures []string
+	// healed is the cell of the table that says how long the Secret was damaged.
+	healed string
 	// writes counts the test's own writes to the two objects.
 	writes  atomic.Int64
 	remarks []string
@@ -71,12 +72,13 @@ func (m measurement) String() string {
 	return fmt.Sprintf("%s: after %.2f s, want within %s", m.what, m.took.Seconds(), m.limit)
 }
 
-func (a *attempt) remark(format string, args ...any) {
-	a.remarks = append(a.remarks, fmt.Sprintf(format, args...))
+func (a *attempt) must(err error) {
+	a.t.Helper()
+	kit.Must(a.t, err)
 }
 
-func (a *attempt) fail(format string, args ...any) {
-	a.failures = append(a.failures, fmt.Sprintf(format, args...))
+func (a *attempt) remark(format string, args ...any) {
+	a.remarks = append(a.remarks, fmt.Sprintf(format, args...))
 }
 
 func (a *attempt) measure(what string, took, limit time.Duration) {
@@ -88,21 +90,17 @@ func (a *attempt) expect(from, to time.Time, causes ...string) {
 	a.expected = append(a.expected, window{from, to, causes})
 }
 
-func (a *attempt) startLoad(ctx context.Context, sc scenario) error {
-	through := []*rest.Config{a.suite.Cluster.RESTConfig()}
-	if a.suite.second != nil {
-		through = append(through, a.suite.second.Config)
+func (a *attempt) startLoad() {
+	through := []*rest.Config{a.Cluster.RESTConfig()}
+	if a.second != nil {
+		through = append(through, a.second.Config)
 	}
 	for _, config := range through {
-		run, err := load.Start(ctx, load.Options{
-			Target: load.Target{Config: config, Namespace: loadNamespace, OptIn: a.optIn}, Rate: rate / float64(len(through)), Concurrency: concurrency,
-		})
-		if err != nil {
-			return err
-		}
+		target := load.Target{Config: config, Namespace: loadNamespace, OptIn: a.optIn}
+		run, err := load.Start(a.Ctx, load.Options{Target: target, Rate: rate / float64(len(through)), Concurrency: concurrency})
+		a.must(err)
 		a.loads = append(a.loads, run)
 	}
-	return nil
 }
 
 // stopLoad may be called again.
@@ -115,63 +113,41 @@ func (a *attempt) stopLoad() {
 }
 
 // inject carries out the injection on one webhook and waits until it has settled.
-func (a *attempt) inject(ctx context.Context, sc scenario) error {
+func (a *attempt) inject(sc scenario) {
+	isControl := a.target == a.control
 	injection, limit := sc.ours, settleTimeout
-	isControl := a.target == a.suite.control
 	if isControl {
-		injection, limit = sc.control, shortControlSettleTimeout
-		if !testing.Short() {
-			limit = controlSettleTimeout
+		injection, limit = sc.control, controlSettleTimeout
+		if testing.Short() {
+			limit = shortControlSettleTimeout
 		}
 	}
 	if injection != nil {
-		if err := injection(ctx, a); err != nil {
-			return fmt.Errorf("%s: %w", a.name, err)
-		}
+		injection(a)
 	}
-	if err := kit.Sleep(ctx, a.suite.pause); err != nil {
-		return err
-	}
-	if isControl && sc.rescue != nil && !testing.Short() {
-		if err := sc.rescue(ctx, a); err != nil {
-			return fmt.Errorf("%s: %w", a.name, err)
-		}
-	}
-	err := a.settle(ctx, limit)
+	a.Pause(a.pause)
+	err := a.settle(limit)
 	if err == nil {
-		err = kit.Sleep(ctx, time.Second)
+		a.Pause(time.Second)
 	}
 	a.stopLoad() // the other webhook may take longer
 	if err != nil && isControl {
 		a.remark("the textbook had not recovered when the test went on")
-		return a.revive(ctx)
+		if testing.Short() {
+			return // nobody needs it any more
+		}
+		a.restart()
+		err = a.settle(controlSettleTimeout)
 	}
-	if err == nil && !isControl && sc.verify != nil {
-		return sc.verify(ctx, a)
-	}
-	return err
-}
-
-// revive restarts a textbook that does not come back; in the short form nobody
-// needs it any more.
-func (a *attempt) revive(ctx context.Context) error {
-	if testing.Short() {
-		return nil
-	}
-	if err := a.restart(ctx); err != nil {
-		return err
-	}
-	return a.settle(ctx, controlSettleTimeout)
+	a.must(err)
 }
 
 // fleetWrites are the versions of both objects since begin that the test did not
 // make, without the note of a report that is made at most every ten minutes.
 func (a *attempt) fleetWrites() int {
-	secrets, _ := a.seen.after(time.Time{}, secretKind)
-	configurations, _ := a.seen.after(a.begin, configKind)
-	n := len(configurations) - int(a.writes.Load())
+	n := len(a.seen.since(a.begin, configKind)) - int(a.writes.Load())
 	before := version{}
-	for _, v := range secrets {
+	for _, v := range a.seen.since(time.Time{}, secretKind) {
 		noted := v.reported != "" && v.reported != before.reported && v.rotation.Generation == before.rotation.Generation
 		if !v.at.Before(a.begin) && !noted {
 			n++
@@ -179,31 +155,4 @@ func (a *attempt) fleetWrites() int {
 		before = v
 	}
 	return n
-}
-
-// wholeAfter is how long the Secret was damaged; false when it still is, or when
-// another CA signs now.
-func (a *attempt) wholeAfter() (time.Duration, bool) {
-	versions, _ := a.seen.after(a.hit, secretKind)
-	damaged := false
-	for _, v := range versions {
-		recorded := a.target == a.suite.control || v.rotation.Generation > 0
-		good := v.isWhole() && recorded && v.keyring.signer == a.before
-		if damaged && good {
-			return v.at.Sub(a.hit), true
-		}
-		damaged = damaged || !good
-	}
-	return 0, false
-}
-
-// bundleAfter is how long the caBundle was another one; false when it still is.
-func (a *attempt) bundleAfter() (time.Duration, bool) {
-	versions, _ := a.seen.after(a.hit, configKind)
-	for i, v := range versions {
-		if i > 0 && !v.deleted && v.bundle == a.bundle {
-			return v.at.Sub(a.hit), true
-		}
-	}
-	return 0, false
 }

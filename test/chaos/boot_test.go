@@ -1,13 +1,11 @@
 package chaos
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
 	"time"
 
-	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 	"sts-mutating-webhook/test/process"
 )
@@ -25,8 +23,7 @@ func (s *suite) testFirstBoots(t *testing.T) {
 	}
 	var all []time.Duration
 	for range n {
-		took, err := s.boot(s.Ctx)
-		kit.Must(t, err)
+		took := (&attempt{target: s.ours, t: t}).boot()
 		t.Logf("first admitted pod %.2f s after the start of the container", took.Seconds())
 		all = append(all, took)
 	}
@@ -40,58 +37,33 @@ func (s *suite) testFirstBoots(t *testing.T) {
 }
 
 // boot is one first boot.
-func (s *suite) boot(ctx context.Context) (time.Duration, error) {
-	if err := s.Uninstall(ctx); err != nil {
-		return 0, err
-	}
-	run, err := load.Start(ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: loadNamespace}})
-	if err != nil {
-		return 0, err
-	}
+func (a *attempt) boot() time.Duration {
+	a.must(a.Uninstall(a.Ctx))
+	run, err := load.Start(a.Ctx, load.Options{Target: load.Target{Config: a.Cluster.RESTConfig(), Namespace: loadNamespace}})
+	a.must(err)
 	defer run.Stop()
-	if err := s.apply(ctx); err != nil {
-		return 0, err
-	}
+	a.apply()
 	var first time.Time
-	err = kit.Until(ctx, 30*time.Second, func(context.Context) error {
-		for _, sample := range run.Report().Samples {
-			if sample.Outcome == load.Admitted {
-				first = sample.End()
-				return nil
-			}
+	a.Eventually(a.t, 30*time.Second, func() error {
+		samples := run.Report().Samples
+		i := slices.IndexFunc(samples, func(s load.Sample) bool { return s.Outcome == load.Admitted })
+		if i < 0 {
+			return errors.New("no pod was placed")
 		}
-		return errors.New("no pod was placed")
+		first = samples[i].End()
+		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	started, err := s.firstStart(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := s.WaitRollout(ctx); err != nil {
-		return 0, err
-	}
-	return first.Sub(started), nil
-}
-
-// firstStart is when the first process of ours began.
-func (s *suite) firstStart(ctx context.Context) (time.Time, error) {
-	pods, err := s.ours.pods(ctx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	var first time.Time
-	for _, pod := range pods {
-		for _, pid := range process.All(pod, s.ours.program) {
-			started, err := process.Started(pid)
-			if err == nil && (first.IsZero() || started.Before(first)) {
-				first = started
+	var started []time.Time
+	for _, pod := range a.pods() {
+		for _, pid := range process.All(pod, a.program) {
+			if t, err := process.Started(pid); err == nil {
+				started = append(started, t)
 			}
 		}
 	}
-	if first.IsZero() {
-		return first, errors.New("find the start of the first container: no process runs")
+	if len(started) == 0 {
+		a.t.Fatal("find the start of the first container: no process runs")
 	}
-	return first, nil
+	a.must(a.WaitRollout(a.Ctx))
+	return first.Sub(slices.MinFunc(started, time.Time.Compare))
 }

@@ -1,14 +1,13 @@
 package chaos
 
 import (
-	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
@@ -29,30 +28,43 @@ const (
 // can save the calls inside it, nor the connections made to it before the kubelet
 // has noticed.
 var killed = []string{
-	"EOF", "connection refused", "connection reset by peer", "broken pipe", "server closed idle connection", "use of closed network connection",
+	"EOF", "connection refused", "connection reset by peer", "broken pipe", "server closed idle connection",
+	"use of closed network connection",
 }
 
 // stalled is what the creation of a pod that no webhook sees takes when the
 // cluster itself is not able to answer; ordinarily it takes a hundredth of that.
 const stalled = time.Second
 
-// measureRepairs measures how long the damage stayed.
-func (a *attempt) measureRepairs(sc scenario) {
-	if after, ok := a.wholeAfter(); ok && sc.repair == secretRepair {
-		a.measure("the Secret was whole, with the same CA", after, healLimit)
-	} else if sc.repair == secretRepair {
-		a.fail("the Secret was never whole again with the same CA")
+// secretRepaired measures how long the Secret was damaged. It must be signed by the same CA again.
+func secretRepaired(a *attempt) {
+	damaged := false
+	for _, v := range a.seen.since(a.hit, secretKind) {
+		good := v.isWhole() && v.rotation.Generation > 0 && v.keyring.signer == a.before
+		if damaged && good {
+			after := v.at.Sub(a.hit)
+			a.measure("the Secret was whole, with the same CA", after, healLimit)
+			a.healed = fmt.Sprintf("%.2f s", after.Seconds())
+			return
+		}
+		damaged = damaged || !good
 	}
-	if sc.repair != bundleRepair {
-		return
-	}
+	a.t.Error("the Secret was never whole again with the same CA")
+}
+
+// bundleRepaired measures how long the caBundle, damaged from outside, was another one.
+func bundleRepaired(a *attempt) {
 	a.expect(a.hit, time.Now())
 	a.measure("the last creation was lost", a.report.LastLost().Sub(a.hit), refusedLimit)
-	if after, ok := a.bundleAfter(); ok {
-		a.measure("the caBundle was back", after, bundleLimit)
-	} else {
-		a.fail("the caBundle never came back")
+	for i, v := range a.seen.since(a.hit, configKind) {
+		if i > 0 && !v.deleted && v.bundle == a.bundle {
+			after := v.at.Sub(a.hit)
+			a.measure("the caBundle was back", after, bundleLimit)
+			a.remark("caBundle back after %.2f s", after.Seconds())
+			return
+		}
 	}
+	a.t.Error("the caBundle never came back")
 }
 
 // late are the measurements beyond their limits.
@@ -60,24 +72,16 @@ func (a *attempt) late() []measurement {
 	return slices.DeleteFunc(slices.Clone(a.measured), func(m measurement) bool { return m.took <= m.limit })
 }
 
-// blamesMachine reports whether a stall can be the cause of all that went wrong: of
+// stallExplains reports whether a stall can be the cause of all that went wrong: of
 // what came too late, and of creations that were lost by timeouts.
-func (a *attempt) blamesMachine(stall time.Duration) bool {
+func (a *attempt) stallExplains(stall time.Duration) bool {
 	late, lost := a.late(), a.unexplained()
-	if len(a.failures) > 0 || len(late) == 0 && len(lost) == 0 {
-		return false
+	tooShort := func(m measurement) bool { return stall < min(stalled, m.limit/2) }
+	otherwise := func(cause string) bool {
+		return stall < stalled || !strings.Contains(cause, "context deadline exceeded")
 	}
-	for _, m := range late {
-		if stall < min(stalled, m.limit/2) {
-			return false
-		}
-	}
-	for cause := range lost {
-		if stall < stalled || !strings.Contains(cause, "context deadline exceeded") {
-			return false
-		}
-	}
-	return true
+	return !a.t.Failed() && len(late)+len(lost) > 0 &&
+		!slices.ContainsFunc(late, tooShort) && !slices.ContainsFunc(slices.Collect(maps.Keys(lost)), otherwise)
 }
 
 // unexplained counts the lost creations that nothing explains, by cause.
@@ -92,121 +96,85 @@ func (a *attempt) unexplained() map[string]int {
 }
 
 // check checks ours.
-func (s *suite) check(ctx context.Context, t *testing.T, sc scenario, a *attempt) {
+func (a *attempt) check(sc scenario) {
 	for cause, n := range a.unexplained() {
-		t.Errorf("lost %d creations that nothing explains, the longest outage from %s after the injection for %s: %s", n,
+		a.t.Errorf("lost %d creations that nothing explains, the longest outage from %s after the injection for %s: %s", n,
 			a.report.Outage().From.Sub(a.hit).Round(time.Millisecond), a.report.Outage().Length().Round(time.Millisecond), cause)
 	}
 	for _, m := range a.late() {
-		t.Error(m)
-	}
-	for _, text := range a.failures {
-		t.Error(text)
+		a.t.Error(m)
 	}
 	if same := a.seen.signer() == a.before; same == sc.rotates {
-		t.Errorf("the CA is the same: %v, want %v", same, !sc.rotates)
+		a.t.Errorf("the CA is the same: %v, want %v", same, !sc.rotates)
 	}
 	if n := a.fleetWrites(); n > sc.writes {
-		t.Errorf("writes of the Secret and the configuration: %d, want at most %d", n, sc.writes)
+		a.t.Errorf("writes of the Secret and the configuration: %d, want at most %d", n, sc.writes)
 	}
-	s.checkReplicas(ctx, t, sc, a)
-	if t.Failed() {
-		a.logVersions(t)
+	a.Pause(2 * logInterval)
+	unexpected := func(line logLine) bool { return line.Level == "ERROR" && !holdsAny(line.text, sc.errors) }
+	for _, line := range a.logs.since(a.begin, unexpected) {
+		a.t.Errorf("%s of %s logged an error: %s", line.at.Format("15:04:05.000"), line.pod, line.text)
 	}
-}
-
-// logVersions says what happened to the two objects.
-func (a *attempt) logVersions(t *testing.T) {
-	for _, kind := range []string{secretKind, configKind} {
-		versions, _ := a.seen.after(a.begin, kind)
-		for _, v := range versions {
-			t.Log(v)
-		}
-	}
-}
-
-// checkReplicas looks at the logs and at the answers that the replicas got.
-func (s *suite) checkReplicas(ctx context.Context, t *testing.T, sc scenario, a *attempt) {
-	kit.Must(t, kit.Sleep(ctx, 2*logInterval))
-	for _, line := range s.logs.errors(a.begin, sc.errors) {
-		t.Errorf("%s of %s logged an error: %s", line.At.Format("15:04:05.000"), line.pod, line.text)
-	}
-	forbidden, err := s.forbidden(ctx)
-	kit.Must(t, err)
-	switch n := forbidden - a.forbidden; {
+	switch n := a.countForbidden() - a.forbidden; {
 	case n <= 0: // fewer, when replicas were replaced
 	case sc.forbids:
 		a.remark("%v requests answered with 403", n)
 	default:
-		t.Errorf("requests answered with 403: %v, want none", n)
+		a.t.Errorf("requests answered with 403: %v, want none", n)
 	}
 }
 
-// forbidden counts the requests of our replicas that were answered with 403.
-func (s *suite) forbidden(ctx context.Context) (float64, error) {
-	return s.Sum(ctx, "rest_client_requests_total", map[string]string{"code": "403"})
+// countForbidden counts the requests of our replicas that were answered with 403.
+func (a *attempt) countForbidden() float64 {
+	n, err := a.Sum(a.Ctx, "rest_client_requests_total", map[string]string{"code": "403"})
+	a.must(err)
+	return n
 }
 
 func TestUnexplained(t *testing.T) {
+	const timeout, untrusted = "context deadline exceeded", "x509: certificate signed by unknown authority"
+	late, inTime := []measurement{{"repaired", 2 * time.Second, time.Second}}, []measurement{{"repaired", time.Second / 2, time.Second}}
 	kill := time.Unix(1000, 0)
 	for name, tc := range map[string]struct {
-		after   time.Duration
-		outcome load.Outcome
-		cause   string
-		want    int
+		// after is when a creation was lost, from the kill on; no cause means that none was.
+		after    time.Duration
+		outcome  load.Outcome
+		cause    string
+		measured []measurement
+		stall    time.Duration
+		// want is how many lost creations nothing explains, repeat whether the stall explains all that went wrong.
+		want   int
+		repeat bool
 	}{
-		"a call inside the replica when it was killed":   {-50 * time.Millisecond, load.Refused, "EOF", 0},
-		"a connection to its address just afterwards":    {time.Second, load.Refused, "dial tcp 10.96.0.5:8443: connect: connection refused", 0},
-		"a connection to its address a long time after":  {deadFor + time.Second, load.Refused, "dial tcp 10.96.0.5:8443: connect: connection refused", 1},
-		"a broken connection long before":                {-10 * time.Second, load.Refused, "EOF", 1},
-		"a certificate that nobody trusts":               {time.Second, load.Refused, "tls: failed to verify certificate", 1},
-		"a replica that has no certificate":              {time.Second, load.Refused, "remote error: tls: internal error", 1},
-		"a pod that was not changed":                     {time.Second, load.Unmutated, "no node selector", 1},
-		"a pod that the cluster itself could not create": {time.Second, load.Unavailable, "EOF", 0},
+		"a call inside the replica when it was killed":   {after: -time.Second / 20, outcome: load.Refused, cause: "EOF"},
+		"a connection to its address just afterwards":    {after: time.Second, outcome: load.Refused, cause: "connection refused"},
+		"a connection to its address a long time after":  {after: 5 * time.Second, outcome: load.Refused, cause: "connection refused", want: 1},
+		"a broken connection long before":                {after: -10 * time.Second, outcome: load.Refused, cause: "EOF", want: 1},
+		"a certificate that nobody trusts":               {outcome: load.Refused, cause: untrusted, stall: 2 * time.Second, want: 1},
+		"a replica that has no certificate":              {outcome: load.Refused, cause: "remote error: tls: internal error", want: 1},
+		"a pod that was not changed":                     {outcome: load.Unmutated, cause: "no node selector", want: 1},
+		"a pod that the cluster itself could not create": {outcome: load.Unavailable, cause: "EOF"},
+		"nothing lost":                                {stall: 2 * time.Second},
+		"a timeout while the machine stalled":         {outcome: load.Refused, cause: timeout, stall: 2 * time.Second, want: 1, repeat: true},
+		"a timeout while it did not":                  {outcome: load.Refused, cause: timeout, stall: time.Second / 10, want: 1},
+		"a repair too late while the machine stalled": {measured: late, stall: time.Second, repeat: true},
+		"a repair too late while it did not":          {measured: late, stall: time.Second / 10},
+		"a repair too late, and an untrusted one":     {outcome: load.Refused, cause: untrusted, measured: late, stall: 2 * time.Second, want: 1},
+		"a repair in time":                            {measured: inTime, stall: 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := &attempt{report: load.Report{Samples: []load.Sample{
-				{Start: kill.Add(tc.after), Latency: 100 * time.Millisecond, Outcome: tc.outcome, Cause: tc.cause},
-			}}}
+			a := &attempt{t: t, measured: tc.measured}
+			if tc.cause != "" {
+				sample := load.Sample{Start: kill.Add(tc.after), Latency: time.Second / 10, Outcome: tc.outcome, Cause: tc.cause}
+				a.report.Samples = []load.Sample{sample}
+			}
 			a.expect(kill, kill.Add(deadFor), killed...)
 			if got := a.unexplained(); len(got) != tc.want {
 				t.Errorf("got %v, want %d unexplained", got, tc.want)
 			}
-		})
-	}
-}
-
-func TestBlamesMachine(t *testing.T) {
-	const untrusted, timeout = "x509: certificate signed by unknown authority", "context deadline exceeded"
-	second := measurement{"it was repaired", 2 * time.Second, time.Second}
-	for name, tc := range map[string]struct {
-		lost     string
-		measured []measurement
-		failures []string
-		stall    time.Duration
-		want     bool
-	}{
-		"nothing lost":                                       {stall: 2 * time.Second},
-		"a timeout while the machine stalled":                {lost: timeout, stall: 2 * time.Second, want: true},
-		"a timeout while it did not":                         {lost: timeout, stall: time.Second / 10},
-		"a certificate that nobody trusts":                   {lost: untrusted, stall: 2 * time.Second},
-		"a repair too late while the machine stalled":        {measured: []measurement{second}, stall: time.Second, want: true},
-		"a repair too late while it did not":                 {measured: []measurement{second}, stall: time.Second / 10},
-		"a repair too late, and a certificate nobody trusts": {lost: untrusted, measured: []measurement{second}, stall: 2 * time.Second},
-		"a repair that never came":                           {measured: []measurement{second}, failures: []string{"never"}, stall: 2 * time.Second},
-		"a repair in time":                                   {measured: []measurement{{"it was repaired", time.Second / 2, time.Second}}, stall: 2 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := &attempt{measured: tc.measured, failures: tc.failures}
-			if tc.lost != "" {
-				a.report.Samples = []load.Sample{{Start: time.Unix(1000, 0), Outcome: load.Refused, Cause: tc.lost}}
-			}
-			if got := a.blamesMachine(tc.stall); got != tc.want {
-				t.Errorf("got %v, want %v", got, tc.want)
+			if got := a.stallExplains(tc.stall); got != tc.repeat {
+				t.Errorf("the stall explains all: got %v, want %v", got, tc.repeat)
 			}
 		})
-	}
-	if got, want := fmt.Sprint(second), "it was repaired: after 2.00 s, want within 1s"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -3,7 +3,9 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+
+	"sts-mutating-webhook/test/kit"
 )
 
 // Kinds of versions.
@@ -32,8 +35,8 @@ type version struct {
 	// damage is nil for a Secret that is whole; keyring is then what it holds.
 	damage  error
 	keyring keyring
-	// rotation is what the Secret's annotation records, request whether it asks for
-	// one, reported when the fleet told last of repairs that recur.
+	// rotation is what the Secret's annotation records, request whether there is a
+	// request, reported when a replica last reported repairs that recur.
 	rotation rotationRecord
 	request  bool
 	reported string
@@ -61,17 +64,22 @@ const (
 	reportAnnotation  = "sts-webhook.custom-system/reported"
 )
 
-// parseRecord returns the zero record for a text that is none.
-func parseRecord(text string) rotationRecord {
-	var r rotationRecord
-	if json.Unmarshal([]byte(text), &r) != nil {
-		return rotationRecord{}
-	}
-	return r
-}
-
 // isWhole reports whether it is a Secret with everything in it.
 func (v version) isWhole() bool { return v.kind == secretKind && !v.deleted && v.damage == nil }
+
+// is reports whether it is this version of the object.
+func (v version) is(object metav1.Object) bool {
+	return v.resourceVersion == object.GetResourceVersion()
+}
+
+// trusts reports whether a version holds one of the CAs.
+func (v version) trusts(cas []string) bool {
+	held := v.keyring.cas
+	if v.kind == configKind {
+		held = fingerprints(v.bundle)
+	}
+	return slices.ContainsFunc(held, func(ca string) bool { return slices.Contains(cas, ca) })
+}
 
 func (v version) String() string {
 	head := fmt.Sprintf("%s %s by %s: ", v.at.Format("15:04:05.000"), v.kind, v.by)
@@ -93,70 +101,68 @@ func (v version) String() string {
 	return text
 }
 
-// recorder sees every version of a target's two objects.
+// recorder holds every version of a target's two objects.
 type recorder struct {
-	target *target
-	// mu guards versions and changed.
+	// stop ends the watches.
+	stop context.CancelFunc
+	// mu guards versions.
 	mu       sync.Mutex
 	versions []version
-	// changed is closed and replaced at each new version.
-	changed chan struct{}
 }
 
-// record watches until ctx ends and returns when the present versions are known.
-func record(ctx context.Context, t *target) (*recorder, error) {
-	r := &recorder{target: t, changed: make(chan struct{})}
-	for _, o := range []struct {
-		kind, resource, namespace, name string
-		getter                          rest.Interface
-		object                          runtime.Object
-	}{
-		{secretKind, "secrets", t.namespace, t.secret, t.client.CoreV1().RESTClient(), &corev1.Secret{}},
-		{configKind, "mutatingwebhookconfigurations", "", t.configuration, t.client.AdmissionregistrationV1().RESTClient(), &admissionv1.MutatingWebhookConfiguration{}},
-	} {
-		watch := cache.NewListWatchFromClient(o.getter, o.resource, o.namespace, fields.OneTermEqualSelector("metadata.name", o.name))
-		_, informer := cache.NewInformerWithOptions(cache.InformerOptions{ListerWatcher: watch, ObjectType: o.object, Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(obj any) { r.add(o.kind, obj, false) },
-			UpdateFunc: func(old, obj any) { r.update(o.kind, old, obj) },
-			DeleteFunc: func(obj any) { r.add(o.kind, obj, true) },
-		}})
-		go informer.RunWithContext(ctx)
-		if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-			return nil, fmt.Errorf("watch %s %s: %w", o.kind, o.name, ctx.Err())
-		}
+// record watches both objects until the suite ends, and returns when the present versions are known.
+// After an outage of the apiserver it is called again: client-go waits up to half a minute before it
+// watches again, and then sees the newest version alone.
+func (t *target) record() error {
+	if t.seen == nil {
+		t.seen = &recorder{stop: func() {}}
 	}
-	return r, nil
+	t.seen.stop()
+	ctx, stop := context.WithCancel(t.Ctx)
+	t.seen.stop = stop
+	secrets, configurations := t.Client.CoreV1().RESTClient(), t.Client.AdmissionregistrationV1().RESTClient()
+	name := func(name string) fields.Selector { return fields.OneTermEqualSelector("metadata.name", name) }
+	return errors.Join(
+		t.watch(ctx, secretKind, &corev1.Secret{}, cache.NewListWatchFromClient(secrets, "secrets", t.namespace, name(t.secret))),
+		t.watch(ctx, configKind, &admissionv1.MutatingWebhookConfiguration{},
+			cache.NewListWatchFromClient(configurations, "mutatingwebhookconfigurations", "", name(t.configuration))),
+	)
 }
 
-// update leaves out what a new list after a broken watch repeats.
-func (r *recorder) update(kind string, old, obj any) {
-	before, err := meta.Accessor(old)
-	after, err2 := meta.Accessor(obj)
-	if err == nil && err2 == nil && before.GetResourceVersion() == after.GetResourceVersion() {
-		return
+func (t *target) watch(ctx context.Context, kind string, object runtime.Object, watch cache.ListerWatcher) error {
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { t.add(kind, obj, false) },
+		UpdateFunc: func(_, obj any) { t.add(kind, obj, false) },
+		DeleteFunc: func(obj any) { t.add(kind, obj, true) },
 	}
-	r.add(kind, obj, false)
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{ListerWatcher: watch, ObjectType: object, Handler: handler})
+	go informer.RunWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return fmt.Errorf("watch %s: %w", kind, ctx.Err())
+	}
+	return nil
 }
 
-func (r *recorder) add(kind string, obj any, deleted bool) {
+func (t *target) add(kind string, obj any, deleted bool) {
 	v := version{at: time.Now(), kind: kind, deleted: deleted}
 	if object, err := meta.Accessor(obj); err == nil {
 		v.by, v.resourceVersion = newestManager(object.GetManagedFields()), object.GetResourceVersion()
 	}
+	if newest := t.seen.newest(kind); !deleted && !newest.deleted && newest.resourceVersion == v.resourceVersion {
+		return // a new list repeats it
+	}
 	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
-		v.keyring, v.damage = inspect(secret.Data, r.target.dnsName())
-		v.rotation = parseRecord(secret.Annotations[recordAnnotation])
+		v.keyring, v.damage = inspect(secret.Data, t.dnsName())
+		_ = json.Unmarshal([]byte(secret.Annotations[recordAnnotation]), &v.rotation) // none, or a damaged one, is generation 0
 		v.request = secret.Annotations[requestAnnotation] != ""
 		v.reported = secret.Annotations[reportAnnotation]
 	}
 	if config, ok := obj.(*admissionv1.MutatingWebhookConfiguration); ok && !deleted {
-		v.bundle, v.none = string(r.target.bundleOf(config)), r.target.entry(config) == nil
+		v.bundle, v.none = string(t.bundleOf(config)), t.entry(config) == nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.versions = append(r.versions, v)
-	close(r.changed)
-	r.changed = make(chan struct{})
+	t.seen.mu.Lock()
+	defer t.seen.mu.Unlock()
+	t.seen.versions = append(t.seen.versions, v)
 }
 
 func newestManager(fields []metav1.ManagedFieldsEntry) string {
@@ -169,65 +175,21 @@ func newestManager(fields []metav1.ManagedFieldsEntry) string {
 	return newest.Manager
 }
 
-// after are the versions of a kind that were seen at or after t; the channel is
-// closed when there is another one.
-func (r *recorder) after(t time.Time, kind string) ([]version, <-chan struct{}) {
+// since are the versions of a kind that were seen at or after t.
+func (r *recorder) since(t time.Time, kind string) []version {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []version
-	for _, v := range r.versions {
-		if v.kind == kind && !v.at.Before(t) {
-			out = append(out, v)
-		}
-	}
-	return out, r.changed
-}
-
-// await returns the first version of a kind at or after t that is as wanted.
-func (r *recorder) await(ctx context.Context, t time.Time, kind, what string, wanted func(version) bool) (version, error) {
-	for {
-		versions, changed := r.after(t, kind)
-		for _, v := range versions {
-			if wanted(v) {
-				return v, nil
-			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return version{}, fmt.Errorf("wait for %s: %w", what, context.Cause(ctx))
-		}
-	}
-}
-
-// awaitRotation waits for each step of a rotation that begins after t, and calls
-// do when it is seen.
-func (r *recorder) awaitRotation(ctx context.Context, t time.Time, do func(step string) error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for _, step := range []string{rotateStep, retireStep} {
-		v, err := r.await(ctx, t, secretKind, "step "+step, func(v version) bool { return !v.deleted && v.rotation.Step == step })
-		if err != nil {
-			return err
-		}
-		// The step before is on record until this one is taken, so look from here.
-		t = v.at
-		if err := do(step); err != nil {
-			return err
-		}
-	}
-	return nil
+	return slices.DeleteFunc(slices.Clone(r.versions), func(v version) bool { return v.kind != kind || v.at.Before(t) })
 }
 
 // signers is the number of changes of the signing CA since t.
 func (r *recorder) signers(t time.Time) int {
-	versions, _ := r.after(time.Time{}, secretKind)
 	changes, last := 0, ""
-	for _, v := range versions {
-		if !v.isWhole() {
+	for _, v := range r.since(time.Time{}, secretKind) {
+		if !v.isWhole() || v.keyring.signer == last {
 			continue
 		}
-		if last != "" && v.keyring.signer != last && !v.at.Before(t) {
+		if last != "" && !v.at.Before(t) {
 			changes++
 		}
 		last = v.keyring.signer
@@ -235,14 +197,33 @@ func (r *recorder) signers(t time.Time) int {
 	return changes
 }
 
-// signer is the one that signs now; empty when the Secret is not whole.
-func (r *recorder) signer() string { return r.newest(secretKind).keyring.signer }
-
 // newest is the version of now; the zero version when there never was one.
 func (r *recorder) newest(kind string) version {
-	versions, _ := r.after(time.Time{}, kind)
+	versions := r.since(time.Time{}, kind)
 	if len(versions) == 0 {
 		return version{}
 	}
 	return versions[len(versions)-1]
+}
+
+// signer is the one that signs now; empty when the Secret is not whole.
+func (r *recorder) signer() string { return r.newest(secretKind).keyring.signer }
+
+// await returns the first version of a kind at or after begin that is as wanted.
+func (a *attempt) await(begin time.Time, limit time.Duration, kind, what string, wanted func(version) bool) version {
+	a.t.Helper()
+	var found version
+	err := kit.Until(a.Ctx, limit, func(context.Context) error {
+		versions := a.seen.since(begin, kind)
+		i := slices.IndexFunc(versions, wanted)
+		if i < 0 {
+			return fmt.Errorf("not among %d versions, the newest is: %s", len(versions), a.seen.newest(kind))
+		}
+		found = versions[i]
+		return nil
+	})
+	if err != nil {
+		a.t.Fatalf("wait for %s: %v", what, err)
+	}
+	return found
 }

@@ -2,15 +2,12 @@ package chaos
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"slices"
+	"sync"
+	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"sts-mutating-webhook/internal/rotator"
-	"sts-mutating-webhook/test/kit"
 )
 
 // Steps of a rotation, as the Secret's annotation records them.
@@ -23,187 +20,151 @@ const (
 const distrustLimit = time.Second
 
 // request does what "sts-webhook rotate" does.
-func (a *attempt) request(ctx context.Context, distrust bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func (a *attempt) request(distrust bool, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(a.Ctx, limit)
 	defer cancel()
 	a.writes.Add(1) // the annotation
-	return rotator.Request(ctx, a.suite.requests, a.namespace, distrust, io.Discard)
+	return rotator.Request(ctx, a.requests, a.namespace, distrust, io.Discard)
 }
+
+// requestTimeout is enough for a request that nothing hinders.
+const requestTimeout = 30 * time.Second
 
 // rotate carries out one planned rotation to its end.
-func (a *attempt) rotate(ctx context.Context) error {
-	begin := time.Now()
-	if err := a.request(ctx, false); err != nil {
-		return err
-	}
-	return a.seen.awaitRotation(ctx, begin, func(string) error { return nil })
-}
-
-// rotations carries out n rotations, each to its end.
-func rotations(n int) injection {
-	return func(ctx context.Context, a *attempt) error {
-		a.hit = time.Now()
-		for range n {
-			if err := a.rotate(ctx); err != nil {
-				return err
-			}
-		}
-		a.remark("%.1f s each", time.Since(a.hit).Seconds()/float64(n))
-		return a.countRotations(n)
-	}
-}
-
-func (a *attempt) countRotations(n int) error {
-	if changes := a.seen.signers(a.hit); changes != n {
-		return fmt.Errorf("count rotations: the signer changed %d times, want %d", changes, n)
-	}
-	return nil
-}
-
-// With overlapLonger, rotations every rotationPace do not wait for one another, and
-// the last one still ends within the test.
-const (
-	rotationPace  = 3 * time.Second
-	overlapLonger = "--ca-overlap=20s"
-)
-
-func longerOverlap(ctx context.Context, s *suite) error {
-	return s.configure(ctx, overlapLonger, "--rotation-check=1s")
-}
-
-// rapidRotations asks for a rotation every rotationPace, although the CAs of those
-// before are still trusted.
-func rapidRotations(n int) injection {
-	return func(ctx context.Context, a *attempt) error {
-		a.hit = time.Now()
-		tick := time.NewTicker(rotationPace)
-		defer tick.Stop()
-		for range n {
-			if err := a.request(ctx, false); err != nil {
-				return err
-			}
-			<-tick.C
-		}
-		trusted := 0
-		versions, _ := a.seen.after(a.hit, secretKind)
-		for _, v := range versions {
-			trusted = max(trusted, len(v.keyring.cas))
-		}
-		a.remark("in %.0f s, up to %d CAs trusted at once", time.Since(a.hit).Seconds(), trusted)
-		return a.countRotations(n)
-	}
-}
-
-// distrust is the rotation for a leaked key.
-func distrust(ctx context.Context, a *attempt) error {
-	took, err := a.distrust(ctx)
-	if err == nil {
-		a.measure("the old CA was trusted by nobody", took, distrustLimit)
-	}
-	return err
-}
-
-// distrust measures from the request, as the watch of the Secret shows it, to the
-// caBundle that holds no CA of before.
-func (a *attempt) distrust(ctx context.Context) (time.Duration, error) {
-	a.hit = time.Now()
-	old := a.seen.newest(secretKind).keyring.cas
-	if err := a.request(ctx, true); err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	asked, err := a.seen.await(ctx, a.hit, secretKind, "the request", func(v version) bool { return v.request })
-	if err != nil {
-		return 0, err
-	}
-	dropped, err := a.seen.await(ctx, asked.at, configKind, "a caBundle without the old CA", func(v version) bool { return v.bundle != "" && !v.trusts(old) })
-	if err != nil {
-		return 0, err
-	}
-	took := dropped.at.Sub(asked.at)
-	a.remark("the old CA was dropped %.2f s after the request", took.Seconds())
-	return took, nil
-}
-
-// trusts reports whether a version holds one of the CAs.
-func (v version) trusts(cas []string) bool {
-	held := v.keyring.cas
-	if v.kind == configKind {
-		held = fingerprints(v.bundle)
-	}
-	return slices.ContainsFunc(held, func(ca string) bool { return slices.Contains(cas, ca) })
+func (a *attempt) rotate() {
+	a.t.Helper()
+	a.duringRotation(func(string) {})
 }
 
 // duringRotation requests a rotation and calls do after each of its steps.
-func (a *attempt) duringRotation(ctx context.Context, do func(step string) error) error {
-	var both errgroup.Group
-	a.hit = time.Now()
-	begin := a.hit
-	both.Go(func() error { return a.request(ctx, false) })
-	both.Go(func() error { return a.seen.awaitRotation(ctx, begin, do) })
-	return both.Wait()
+func (a *attempt) duringRotation(do func(step string)) {
+	a.t.Helper()
+	begin := time.Now()
+	var request sync.WaitGroup
+	defer request.Wait()
+	request.Go(func() {
+		if err := a.request(false, requestTimeout); err != nil {
+			a.t.Errorf("request a rotation: %v", err)
+		}
+	})
+	a.awaitRotation(begin, do)
 }
 
-// killInEveryStep kills a replica as soon as the new CA signs, when the caBundle is
-// being written, another one when the old CA is dropped, and the last one when the
-// next rotation is asked for.
-func killInEveryStep(ctx context.Context, a *attempt) error {
-	pods, err := a.pods(ctx)
-	if err != nil {
-		return err
+// awaitRotation waits for each step of a rotation that begins after t, and calls do when it is seen.
+func (a *attempt) awaitRotation(t time.Time, do func(step string)) {
+	a.t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for _, step := range []string{rotateStep, retireStep} {
+		is := func(v version) bool { return !v.deleted && v.rotation.Step == step }
+		t = a.await(t, time.Until(deadline), secretKind, "step "+step, is).at // the step before is on record until this one is taken
+		do(step)
 	}
-	victims := map[string]int{rotateStep: 0, retireStep: 1}
-	err = a.duringRotation(ctx, func(step string) error { return a.kill(pods[victims[step]]) })
-	if err != nil {
-		return err
-	}
-	if err := kit.Sleep(ctx, 2*time.Second); err != nil {
-		return err
-	}
-	if err := a.kill(pods[2]); err != nil {
-		return err
-	}
-	return a.rotate(ctx)
 }
 
-// killThree kills the textbook's replicas in the same rhythm.
-func killThree(ctx context.Context, a *attempt) error {
-	pods, err := a.pods(ctx)
-	if err != nil {
-		return err
+// countRotations checks how often the signer has changed since the injection.
+func (a *attempt) countRotations(want int) {
+	a.t.Helper()
+	if n := a.seen.signers(a.hit); n != want {
+		a.t.Fatalf("the signer changed %d times, want %d", n, want)
 	}
+}
+
+func threeRotations(a *attempt) {
 	a.hit = time.Now()
-	for _, pod := range pods {
-		if err := a.kill(pod); err != nil {
-			return err
-		}
-		if err := kit.Sleep(ctx, 2*time.Second); err != nil {
-			return err
-		}
+	for range 3 {
+		a.rotate()
 	}
-	return nil
+	a.remark("%.1f s each", time.Since(a.hit).Seconds()/3)
+	a.countRotations(3)
 }
 
 // restartInRotation begins a rolling restart when the new CA signs; the old one is
 // dropped while replicas come and go.
-func restartInRotation(ctx context.Context, a *attempt) error {
-	err := a.duringRotation(ctx, func(step string) error {
+func restartInRotation(a *attempt) {
+	a.hit = time.Now()
+	a.duringRotation(func(step string) {
 		if step == rotateStep {
-			return a.restart(ctx)
+			a.restart()
 		}
-		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return a.awaitScale(ctx, replicas)
+	a.awaitScale(replicas)
 }
 
-func rollingRestart(ctx context.Context, a *attempt) error {
+// distrust is the rotation for a leaked key.
+func distrust(a *attempt) { a.measure("the old CA was trusted by nobody", a.distrust(), distrustLimit) }
+
+// distrust measures from the request, as the watch of the Secret shows it, to the
+// caBundle that holds no CA of before.
+func (a *attempt) distrust() time.Duration {
+	a.t.Helper()
 	a.hit = time.Now()
-	if err := a.restart(ctx); err != nil {
-		return err
+	old := a.seen.newest(secretKind).keyring.cas
+	a.must(a.request(true, requestTimeout))
+	requested := a.await(a.hit, 5*time.Second, secretKind, "the request", func(v version) bool { return v.request })
+	without := func(v version) bool { return v.bundle != "" && !v.trusts(old) }
+	dropped := a.await(requested.at, 5*time.Second, configKind, "a caBundle without the old CA", without)
+	took := dropped.at.Sub(requested.at)
+	a.remark("the old CA was dropped %.2f s after the request", took.Seconds())
+	return took
+}
+
+// shortLived gives ours certificates that live for seconds. The CA that exists lives
+// longer, so one rotation is requested; from there on, lives alone drive the others.
+func shortLived(a *attempt) {
+	a.configure("--ca-overlap=2s", "--rotation-check=1s", "--ca-duration=30s", "--cert-duration=12s")
+	a.rotate()
+}
+
+// livesEnd waits until five CAs have come to the end of their lives.
+func livesEnd(a *attempt) {
+	a.hit = time.Now()
+	a.await(a.hit, 6*time.Minute, secretKind, "five rotations", func(version) bool { return a.seen.signers(a.hit) >= 5 })
+	// Lives that are long again end the rotations, so that ours can settle.
+	a.must(a.Configure(a.Ctx, quickFlags...))
+	a.remark("%d rotations in %.0f s", a.seen.signers(a.hit), time.Since(a.hit).Seconds())
+}
+
+// ordinary gives ours its ordinary flags again, and a CA that lives as long as they say.
+func ordinary(a *attempt) {
+	a.configure(quickFlags...)
+	a.rotate()
+}
+
+// overlapAndControl prepares rotations of both webhooks: ours gets a longer overlap, the
+// textbook a CA that is replaced every two minutes, and it makes one. With this overlap
+// rotations every 3 s do not wait for one another, and the last one still ends within the test.
+func overlapAndControl(a *attempt) {
+	a.configure("--ca-overlap=20s", "--rotation-check=1s")
+	if testing.Short() {
+		return
 	}
-	return a.awaitScale(ctx, replicas)
+	control := &attempt{target: a.control, t: a.t}
+	args := `["--ca-duration=150s","--cert-duration=150s","--lookahead=30s","--rotation-check=1s"]`
+	control.patch(`{"spec":{"template":{"spec":{"containers":[{"name":"manager","args":%s}]}}}}`, args)
+	control.awaitScale(replicas)
+	control.removeData()
+	a.must(control.settle(controlSettleTimeout))
+}
+
+// rapidRotations requests 20 rotations, although the CAs of those before are still trusted.
+func rapidRotations(a *attempt) {
+	a.hit = time.Now()
+	tick := time.NewTicker(3 * time.Second)
+	defer tick.Stop()
+	for range 20 {
+		a.must(a.request(false, requestTimeout))
+		<-tick.C
+	}
+	trusted := 0
+	for _, v := range a.seen.since(a.hit, secretKind) {
+		trusted = max(trusted, len(v.keyring.cas))
+	}
+	a.remark("in %.0f s, up to %d CAs trusted at once", time.Since(a.hit).Seconds(), trusted)
+	a.countRotations(20)
+}
+
+// nextRotation waits until the textbook replaces its CA by itself.
+func nextRotation(a *attempt) {
+	another := func(v version) bool { return v.isWhole() && v.keyring.signer != a.before }
+	a.hit = a.await(time.Now(), 150*time.Second, secretKind, "the textbook's rotation", another).at
 }

@@ -1,37 +1,25 @@
 package chaos
 
 import (
-	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"sts-mutating-webhook/test/kit"
 	"sts-mutating-webhook/test/load"
 )
 
-// injection does something to one webhook.
-type injection func(context.Context, *attempt) error
+// step does something to one webhook. It ends the test if that fails.
+type step func(*attempt)
 
 // form says in which forms of the suite a scenario is.
 type form int
 
 const (
-	longForm    form = iota // without -short
-	bothForms               // in both, with -short without the textbook
-	withControl             // in both, with the textbook
-	shortForm               // with -short alone: another scenario holds it
-)
-
-// repair is what ours has to put right, in time.
-type repair int
-
-const (
-	nothingToRepair repair = iota
-	secretRepair           // the Secret was damaged; it is whole again and signed by the same CA
-	bundleRepair           // the caBundle was damaged from outside; it is back
+	longForm  form = iota // without -short
+	bothForms             // in both, with -short without the textbook
+	shortForm             // with -short alone, with the textbook: another scenario holds it
 )
 
 // scenario is an injection and what must hold for ours after it.
@@ -40,16 +28,14 @@ type scenario struct {
 	form form
 	// prepare runs before the load, undo when all is over, also after a failure;
 	// nil is nothing. If prepare starts a second apiserver, half of the load goes through it.
-	prepare, undo func(context.Context, *suite) error
+	prepare, undo step
 	// cluster happens once, to the whole cluster. ours and control happen to one
 	// webhook each, at the same time; a nil control leaves the textbook out.
-	cluster       func(context.Context, []*attempt) error
-	ours, control injection
-	// rescue is what an operator does about the textbook, since it does not
-	// recover by itself; nil is nothing.
-	rescue injection
+	cluster       func([]*attempt)
+	ours, control step
 
-	repair repair
+	// repair measures what ours had to put right, before it is checked; nil is nothing.
+	repair step
 	// rotates: the CA is another one afterwards; otherwise it is the same.
 	rotates bool
 	// writes bounds the replicas' writes of both objects.
@@ -59,16 +45,11 @@ type scenario struct {
 	forbids bool
 	// errors are parts of error lines that are expected in the logs of ours.
 	errors []string
-	// verify checks what only this scenario promises, after ours has settled.
-	verify injection
-	// data names the file of counts, second by second, that the flag -data asks for; empty is none.
+	// data names the file of counts, second by second, that the flag -data writes; empty is none.
 	data string
 	// controlLoses: the textbook must lose creations, or the test proves nothing.
 	controlLoses bool
 }
-
-// suffers is the control's injection where only the cluster is damaged.
-func suffers(context.Context, *attempt) error { return nil }
 
 // Bounds of the time that a webhook may take to settle.
 const (
@@ -83,29 +64,37 @@ const maxAttempts = 3
 // run runs a scenario to its row of the table. An attempt in which the machine
 // stalled, and in which that can be the cause of all that went wrong, says nothing
 // and is repeated.
-func (s *suite) run(ctx context.Context, t *testing.T, sc scenario) row {
+func (s *suite) run(t *testing.T, sc scenario) row {
 	for n := 1; ; n++ {
-		if r, done := s.try(ctx, t, sc, n); done {
+		if r, done := s.try(t, sc, n); done {
 			return r
 		}
 	}
 }
 
 // try is attempt number n; false when it says nothing.
-func (s *suite) try(ctx context.Context, t *testing.T, sc scenario, n int) (row, bool) {
+func (s *suite) try(t *testing.T, sc scenario, n int) (row, bool) {
 	if sc.undo != nil {
-		defer func() {
-			if err := sc.undo(context.WithoutCancel(ctx), s); err != nil {
-				t.Error(err)
-			}
-		}()
+		defer sc.undo(&attempt{target: s.ours, t: t})
 	}
 	if sc.prepare != nil {
-		kit.Must(t, sc.prepare(ctx, s))
+		sc.prepare(&attempt{target: s.ours, t: t})
 	}
-	attempts, stall := s.observe(ctx, t, sc)
-	a := attempts[0]
-	if n < maxAttempts && a.blamesMachine(stall) {
+	a := &attempt{target: s.ours, t: t}
+	attempts := []*attempt{a}
+	if sc.control != nil && (!testing.Short() || sc.form == shortForm) {
+		attempts = append(attempts, &attempt{target: s.control, t: t})
+	}
+	defer func() {
+		if !t.Failed() {
+			return
+		}
+		for _, v := range append(a.seen.since(a.begin, secretKind), a.seen.since(a.begin, configKind)...) {
+			t.Log(v)
+		}
+	}()
+	stall := s.observe(t, sc, attempts)
+	if n < maxAttempts && a.stallExplains(stall) {
 		t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees: %v %v", stall.Seconds(), a.late(), a.unexplained())
 		return row{}, false
 	}
@@ -115,27 +104,50 @@ func (s *suite) try(ctx context.Context, t *testing.T, sc scenario, n int) (row,
 	if n > 1 {
 		a.remark("attempt %d, the machine had stalled", n)
 	}
-	s.check(ctx, t, sc, a)
+	a.check(sc)
 	if sc.data != "" && *dataDir != "" {
 		kit.Must(t, writeSeconds(filepath.Join(*dataDir, sc.data), attempts))
 	}
 	return s.row(t, sc, attempts), true
 }
 
-// observe carries out the injection under load. It returns the attempts, ours
-// first, and the longest time that the cluster took for a pod that no webhook sees.
-func (s *suite) observe(ctx context.Context, t *testing.T, sc scenario) ([]*attempt, time.Duration) {
-	attempts, err := s.begin(ctx, sc)
-	kit.Must(t, err)
-	unseen := load.Target{Config: s.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody"}
-	canary, err := load.Start(ctx, load.Options{Target: unseen, Rate: 5})
+// observe waits until all is well and carries out the injection under load. It returns
+// the longest time that the cluster took for a pod that no webhook sees.
+func (s *suite) observe(t *testing.T, sc scenario, attempts []*attempt) time.Duration {
+	for _, a := range attempts {
+		a.must(a.settle(controlSettleTimeout))
+	}
+	for _, a := range attempts {
+		a.before, a.bundle, a.begin = a.seen.signer(), a.seen.newest(configKind).bundle, time.Now()
+	}
+	attempts[0].forbidden = attempts[0].countForbidden()
+	canary, err := load.Start(s.Ctx, load.Options{Rate: 5, Target: load.Target{
+		Config: s.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody",
+	}})
 	kit.Must(t, err)
 	defer canary.Stop()
 	for _, a := range attempts {
-		kit.Must(t, a.startLoad(ctx, sc))
+		a.startLoad()
 		defer a.stopLoad()
 	}
-	err = s.inject(ctx, sc, attempts)
+	s.Pause(s.pause / 2)
+	if sc.cluster != nil {
+		for _, a := range attempts {
+			a.hit = time.Now()
+		}
+		sc.cluster(attempts)
+	}
+	var all sync.WaitGroup
+	for _, a := range attempts {
+		all.Go(func() {
+			t.Run(a.name, func(t *testing.T) {
+				a.t = t
+				a.inject(sc)
+			})
+			a.t = t
+		})
+	}
+	all.Wait()
 	stall := longest(canary.Stop())
 	for _, a := range attempts {
 		a.stopLoad()
@@ -144,13 +156,13 @@ func (s *suite) observe(ctx context.Context, t *testing.T, sc scenario) ([]*atte
 			t.Logf("%s: %d times %s", a.name, n, cause)
 		}
 	}
-	if err != nil {
-		attempts[0].logVersions(t)
-		t.Logf("longest creation of a pod that no webhook sees: %.1f s", stall.Seconds())
-		t.Fatal(err)
+	if t.Failed() {
+		t.Fatalf("longest creation of a pod that no webhook sees: %.1f s", stall.Seconds())
 	}
-	attempts[0].measureRepairs(sc)
-	return attempts, stall
+	if sc.repair != nil {
+		sc.repair(attempts[0])
+	}
+	return stall
 }
 
 // longest is the longest creation that the cluster answered.
@@ -162,43 +174,4 @@ func longest(canary load.Report) time.Duration {
 		}
 	}
 	return stall
-}
-
-// begin waits until all is well and notes what is before the injection.
-func (s *suite) begin(ctx context.Context, sc scenario) ([]*attempt, error) {
-	attempts := []*attempt{{target: s.ours, suite: s}}
-	if sc.control != nil && (!testing.Short() || sc.form == withControl) {
-		attempts = append(attempts, &attempt{target: s.control, suite: s})
-	}
-	for _, a := range attempts {
-		if err := a.settle(ctx, controlSettleTimeout); err != nil {
-			return nil, err
-		}
-	}
-	for _, a := range attempts {
-		a.before, a.bundle, a.begin = a.seen.signer(), a.seen.newest(configKind).bundle, time.Now()
-	}
-	var err error
-	attempts[0].forbidden, err = s.forbidden(ctx)
-	return attempts, err
-}
-
-// inject carries out the injection on all webhooks at once and returns when they have settled.
-func (s *suite) inject(ctx context.Context, sc scenario, attempts []*attempt) error {
-	if err := kit.Sleep(ctx, s.pause/2); err != nil {
-		return err
-	}
-	if sc.cluster != nil {
-		for _, a := range attempts {
-			a.hit = time.Now()
-		}
-		if err := sc.cluster(ctx, attempts); err != nil {
-			return err
-		}
-	}
-	var all errgroup.Group
-	for _, a := range attempts {
-		all.Go(func() error { return a.inject(ctx, sc) })
-	}
-	return all.Wait()
 }

@@ -1,12 +1,22 @@
 package chaos
 
 import (
+	"cmp"
+	"encoding/csv"
+	"errors"
+	"flag"
 	"fmt"
+	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sts-mutating-webhook/test/load"
 )
+
+var dataDir = flag.String("data", "", "directory for the counts that test/plots draws; empty writes none")
 
 // row is a line of the table of results.
 type row struct {
@@ -18,30 +28,30 @@ type row struct {
 // row puts the figures together.
 func (s *suite) row(t *testing.T, sc scenario, attempts []*attempt) row {
 	a := attempts[0]
-	r := row{name: sc.name, ours: figure(a.report), control: "–", healed: "–"}
-	if after, ok := a.wholeAfter(); ok && sc.repair == secretRepair {
-		r.healed = fmt.Sprintf("%.2f s", after.Seconds())
-	}
-	r.remarks = append(r.remarks, fmt.Sprintf("%d writes", a.fleetWrites()))
-	if after, ok := a.bundleAfter(); ok && sc.repair == bundleRepair {
-		a.remark("caBundle back after %.2f s", after.Seconds())
+	r := row{name: sc.name, ours: figure(a.report), control: "–", healed: cmp.Or(a.healed, "–")}
+	if n := a.fleetWrites(); n == 1 {
+		r.remarks = []string{"1 write"}
+	} else {
+		r.remarks = []string{fmt.Sprintf("%d writes", n)}
 	}
 	if len(attempts) > 1 {
-		control := attempts[1]
-		r.control = figure(control.report)
-		if control.report.Lost() == 0 && sc.controlLoses {
+		r.control = figure(attempts[1].report)
+		if attempts[1].report.Lost() == 0 && sc.controlLoses {
 			t.Errorf("the textbook lost nothing, so this scenario proves nothing")
 		}
 	}
 	for _, a := range attempts {
-		if n := a.report.Count(load.Unmutated); n > 0 {
-			a.remark("%d unmutated", n)
-		}
-		if n := a.report.Count(load.Unavailable); n > 0 {
-			a.remark("%d not answered by the cluster", n)
-		}
-		if a.report.Skipped > 0 {
-			a.remark("%d not sent", a.report.Skipped)
+		for _, count := range []struct {
+			n    int
+			what string
+		}{
+			{a.report.Count(load.Unmutated), "unmutated"},
+			{a.report.Count(load.Unavailable), "not answered by the cluster"},
+			{a.report.Skipped, "not sent"},
+		} {
+			if count.n > 0 {
+				a.remark("%d %s", count.n, count.what)
+			}
 		}
 		for _, text := range a.remarks {
 			if a.target == s.control && !strings.Contains(text, "textbook") {
@@ -56,11 +66,11 @@ func (s *suite) row(t *testing.T, sc scenario, attempts []*attempt) row {
 // figure is a cell of the table: refused creations and the longest outage.
 func figure(r load.Report) string {
 	refused := []load.Outcome{load.Refused, load.Denied, load.WrongSelector}
-	out := r.Outage(refused...)
-	if out.Lost == 0 {
-		return fmt.Sprintf("0 of %d", len(r.Samples)-r.Count(load.Unavailable))
+	text := fmt.Sprintf("%d of %d", r.Count(refused...), len(r.Samples)-r.Count(load.Unavailable))
+	if out := r.Outage(refused...); out.Lost > 0 {
+		text += fmt.Sprintf(" (%.1f s)", out.Length().Seconds())
 	}
-	return fmt.Sprintf("%d of %d (%.1f s)", r.Count(refused...), len(r.Samples)-r.Count(load.Unavailable), out.Length().Seconds())
+	return text
 }
 
 // markdown is the table as it stands in docs/rotation.md.
@@ -77,12 +87,19 @@ func markdown(rows []row) string {
 	return b.String()
 }
 
-func TestTable(t *testing.T) {
-	text := markdown([]row{
-		{name: "a", ours: "0 of 9", control: "3 of 9 (1.0 s)", healed: "0.10 s", remarks: []string{"x", "y"}},
-		{name: "b", ours: "1 of 9 (0.1 s)", control: "–", healed: "–", failed: true},
-	})
-	if want := "| a | 0 of 9 | 3 of 9 (1.0 s) | 0.10 s | x; y |\n| b | 1 of 9 (0.1 s) | – | – | **failed**;  |\n"; !strings.HasSuffix(text, want) {
-		t.Errorf("got\n%s\nwant at its end\n%s", text, want)
+// writeSeconds writes what became of each webhook's creations, second by second from the injection on.
+func writeSeconds(name string, attempts []*attempt) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write data: %w", err)
 	}
+	fmt.Fprintf(file, "# test/chaos, %s, %s, %d CPUs, %d creations per second for each webhook\n",
+		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), rate)
+	records := [][]string{{"webhook", "second", "created", "refused"}}
+	for _, a := range attempts {
+		for _, s := range a.report.Seconds(a.hit) {
+			records = append(records, []string{a.name, strconv.Itoa(s.Second), strconv.Itoa(s.Created), strconv.Itoa(s.Refused)})
+		}
+	}
+	return errors.Join(csv.NewWriter(file).WriteAll(records), file.Close())
 }

@@ -8,134 +8,55 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 
-	"sts-mutating-webhook/test/cluster"
 	"sts-mutating-webhook/test/kit"
-	"sts-mutating-webhook/test/load"
 )
-
-// replicas of each webhook.
-const replicas = 3
 
 // target is a webhook that is tested.
 type target struct {
-	cluster *cluster.Cluster
-	client  kubernetes.Interface
-
+	*suite
 	name, namespace, deployment, secret, configuration, optIn string
-	// container is the name of the Deployment's container, program its argv[0].
-	container, program string
-	// port is the one that the containers serve on.
-	port string
+	// program is the container's argv[0], port the one that it serves on.
+	program, port string
 	// replicas is how many there are while nothing happens.
 	replicas int
-	seen     *recorder
-}
-
-func ours(c *cluster.Cluster, client kubernetes.Interface) *target {
-	return &target{
-		cluster: c, client: client, name: "ours", namespace: "custom-system", deployment: "sts-webhook", secret: "sts-webhook-certs",
-		configuration: "sts-mutating-webhook", optIn: load.OptIn, container: "sts-webhook", program: "/sts-webhook", port: "8443", replicas: replicas,
-	}
-}
-
-func textbook(c *cluster.Cluster, client kubernetes.Interface) *target {
-	return &target{
-		cluster: c, client: client, name: "textbook", namespace: "textbook-system", deployment: "textbook-webhook", secret: "textbook-webhook-cert",
-		configuration: "textbook-webhook", optIn: "textbook", container: "manager", program: "/program", port: "9443", replicas: replicas,
-	}
+	// seen is nil for a target that is not watched.
+	seen *recorder
 }
 
 // dnsName is the name by which the apiserver calls the webhook.
 func (t *target) dnsName() string { return t.deployment + "." + t.namespace + ".svc" }
 
-// pods are the replicas that are not told to end.
-func (t *target) pods(ctx context.Context) ([]corev1.Pod, error) {
-	list, err := t.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
+// listPods lists the replicas, also those that end.
+func (t *target) listPods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := t.Client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
 	if err != nil {
 		return nil, fmt.Errorf("list replicas: %w", err)
 	}
-	var pods []corev1.Pod
-	for _, pod := range list.Items {
-		if pod.DeletionTimestamp == nil {
-			pods = append(pods, pod)
-		}
-	}
-	return pods, nil
-}
-
-// patch changes the Deployment by a strategic merge patch.
-func (t *target) patch(ctx context.Context, format string, args ...any) error {
-	_, err := t.client.AppsV1().Deployments(t.namespace).Patch(ctx, t.deployment, types.StrategicMergePatchType, fmt.Appendf(nil, format, args...), metav1.PatchOptions{})
-	if err != nil {
-		return fmt.Errorf("patch Deployment %s: %w", t.deployment, err)
-	}
-	return nil
-}
-
-// restart begins what kubectl rollout restart does.
-func (t *target) restart(ctx context.Context) error {
-	return t.patch(ctx, `{"spec":{"template":{"metadata":{"annotations":{"restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
-}
-
-func (t *target) scale(ctx context.Context, n int) error {
-	return t.patch(ctx, `{"spec":{"replicas":%d}}`, n)
-}
-
-// awaitScale returns when there are n replicas of the newest template, all Ready.
-// Others may still drain; see drained.
-func (t *target) awaitScale(ctx context.Context, n int32) error {
-	return kit.Until(ctx, controlSettleTimeout, func(ctx context.Context) error {
-		d, err := t.client.AppsV1().Deployments(t.namespace).Get(ctx, t.deployment, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		if s := d.Status; s.ObservedGeneration < d.Generation || s.Replicas != n || s.UpdatedReplicas != n || s.AvailableReplicas != n {
-			return fmt.Errorf("replicas: %d, %d updated, %d available, want %d", s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, n)
-		}
-		pods, err := t.pods(ctx)
-		if err != nil {
-			return err
-		}
-		if len(pods) != int(n) {
-			return fmt.Errorf("%d pods, want %d", len(pods), n)
-		}
-		return nil
-	})
-}
-
-// drained returns when n replicas are left, those that still drain included.
-func (t *target) drained(ctx context.Context, n int) error {
-	return kit.Until(ctx, time.Minute, func(ctx context.Context) error {
-		list, err := t.client.CoreV1().Pods(t.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + t.deployment + ",!" + wrongClock})
-		if err == nil && len(list.Items) != n {
-			err = fmt.Errorf("%d replicas are left, want %d", len(list.Items), n)
-		}
-		return err
-	})
+	return list.Items, nil
 }
 
 // settled is nil when all is well: the Secret is whole and between two
 // rotations, and each of the replicas shows a certificate that the caBundle
 // verifies.
 func (t *target) settled(ctx context.Context) error {
-	config, err := t.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, t.configuration, metav1.GetOptions{})
+	config, err := t.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, t.configuration, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	secret, err := t.client.CoreV1().Secrets(t.namespace).Get(ctx, t.secret, metav1.GetOptions{})
+	secret, err := t.Client.CoreV1().Secrets(t.namespace).Get(ctx, t.secret, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
-	// After a restart of the apiserver client-go waits before it watches again.
-	if t.seen != nil && (t.seen.newest(secretKind).resourceVersion != secret.ResourceVersion || t.seen.newest(configKind).resourceVersion != config.ResourceVersion) {
+	// What happens next is recorded only by a watch that has seen what is.
+	if t.seen != nil && (!t.seen.newest(secretKind).is(secret) || !t.seen.newest(configKind).is(config)) {
 		return errors.New("the recorder has not seen the newest versions")
 	}
 	k, err := inspect(secret.Data, t.dnsName())
@@ -148,22 +69,25 @@ func (t *target) settled(ctx context.Context) error {
 	if !bytes.Equal(t.bundleOf(config), secret.Data[caCert]) {
 		return errors.New("the caBundle is not the Secret's")
 	}
-	pods, err := t.pods(ctx)
+	pods, err := t.listPods(ctx)
 	if err != nil {
 		return err
 	}
-	ready := 0
+	ready, others := 0, 0
 	for _, pod := range pods {
-		if !kit.Ready(pod) {
-			continue
+		switch {
+		case pod.DeletionTimestamp != nil:
+		case !kit.Ready(pod):
+			others++
+		default:
+			if err := t.handshake(ctx, pod, t.bundleOf(config)); err != nil {
+				return fmt.Errorf("shake hands with %s: %w", pod.Name, err)
+			}
+			ready++
 		}
-		if err := t.handshake(ctx, pod, t.bundleOf(config)); err != nil {
-			return fmt.Errorf("shake hands with %s: %w", pod.Name, err)
-		}
-		ready++
 	}
-	if len(pods) != t.replicas || ready != t.replicas {
-		return fmt.Errorf("%d replicas, %d ready, want %d", len(pods), ready, t.replicas)
+	if ready != t.replicas || others > 0 {
+		return fmt.Errorf("%d replicas are ready and %d are not, want %d and none", ready, others, t.replicas)
 	}
 	return nil
 }
@@ -174,7 +98,7 @@ func (t *target) handshake(ctx context.Context, pod corev1.Pod, bundle []byte) e
 	roots.AppendCertsFromPEM(bundle)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	raw, err := t.cluster.Dialer("node-1")(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, t.port))
+	raw, err := t.Cluster.Dialer("node-1")(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, t.port))
 	if err != nil {
 		return err
 	}
@@ -183,8 +107,8 @@ func (t *target) handshake(ctx context.Context, pod corev1.Pod, bundle []byte) e
 }
 
 // settle waits until the target has settled.
-func (t *target) settle(ctx context.Context, limit time.Duration) error {
-	if err := kit.Until(ctx, limit, t.settled); err != nil {
+func (t *target) settle(limit time.Duration) error {
+	if err := kit.Until(t.Ctx, limit, t.settled); err != nil {
 		return fmt.Errorf("wait for %s to settle: %w", t.name, err)
 	}
 	return nil
@@ -206,4 +130,55 @@ func (t *target) bundleOf(config *admissionv1.MutatingWebhookConfiguration) []by
 		return entry.ClientConfig.CABundle
 	}
 	return nil
+}
+
+// pods are the replicas that are not about to end.
+func (a *attempt) pods() []corev1.Pod {
+	a.t.Helper()
+	list, err := a.listPods(a.Ctx)
+	a.must(err)
+	return slices.DeleteFunc(list, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil })
+}
+
+// patch changes the Deployment by a strategic merge patch.
+func (a *attempt) patch(format string, args ...any) {
+	a.t.Helper()
+	deployments, patch := a.Client.AppsV1().Deployments(a.namespace), fmt.Appendf(nil, format, args...)
+	_, err := deployments.Patch(a.Ctx, a.deployment, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+	a.must(err)
+}
+
+// restart begins what kubectl rollout restart does.
+func (a *attempt) restart() {
+	a.patch(`{"spec":{"template":{"metadata":{"annotations":{"restartedAt":%q}}}}}`, time.Now().Format(time.RFC3339Nano))
+}
+
+func (a *attempt) scale(n int) { a.patch(`{"spec":{"replicas":%d}}`, n) }
+
+// awaitScale returns when there are n replicas, of the newest template and Ready.
+// Others may still drain.
+func (a *attempt) awaitScale(n int32) {
+	a.t.Helper()
+	a.Eventually(a.t, controlSettleTimeout, func() error {
+		d, err := a.Client.AppsV1().Deployments(a.namespace).Get(a.Ctx, a.deployment, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if s := d.Status; s.ObservedGeneration < d.Generation || s.Replicas != n || s.UpdatedReplicas != n || s.AvailableReplicas != n {
+			return fmt.Errorf("replicas: %d, %d updated, %d available, want %d", s.Replicas, s.UpdatedReplicas, s.AvailableReplicas, n)
+		}
+		return nil
+	})
+}
+
+// drained returns when n replicas are left, those that still drain included.
+func (a *attempt) drained(n int) {
+	a.t.Helper()
+	a.Eventually(a.t, time.Minute, func() error {
+		list, err := a.listPods(a.Ctx)
+		if err == nil && len(list) != n {
+			err = fmt.Errorf("%d replicas are left, want %d", len(list), n)
+		}
+		return err
+	})
 }
