@@ -147,7 +147,7 @@ bench: ## compare the webhook with the floor, the textbook and kube-apiserver's 
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 40m -v -run Bench ./test/bench -write "$(TABLE)" -data "$(DATA)"
 
 .PHONY: plot-data
-plot-data: ## measure anew what the plots show, and nothing else; about 15 minutes (root)
+plot-data: ## measure anew what the plots show, without a document; about 15 minutes (root)
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 30m -v -run 'TestChaos$$/^20_rotations' ./test/chaos -data=$(CURDIR)/$(DATA)
 	TEST_CLUSTER=1 $(GO) test -count=1 -timeout 40m -v -run Bench ./test/bench -data "$(DATA)"
 

@@ -22,7 +22,7 @@ func TestDocumentNamesTheBounds(t *testing.T) {
 		"leaves every write to newer builds for " + seconds(peerTimeout),
 		fmt.Sprintf("One that is only outdated is written %d ms after the keyring changed", injectDelay.Milliseconds()),
 		"waits up to " + seconds(firstCertificateTimeout) + " for the first",
-		fmt.Sprintf("**No answer of the apiserver, and no missing answer, ends the process.** Within %g s", (requestTimeout + time.Second).Seconds()),
+		fmt.Sprintf("**Neither an answer of the apiserver nor the lack of one ends the process.** Within %g s", (requestTimeout + time.Second).Seconds()),
 		"is repeated after " + seconds(writeRetryLast) + " at most",
 		fmt.Sprintf("beyond %g minutes, an alert", maxSkew.Minutes()),
 		fmt.Sprintf("Up to %d older CAs and %d bridges are kept.", maxOldCAs, maxBridges),
