@@ -88,6 +88,7 @@ func putBack(a *attempt) {
 		}
 		return nil
 	})
+	defer func() { _ = tool.Wait() }() // also if the rotation fails: what follows is not to be disturbed
 	a.rotate()
 	a.must(tool.Wait())
 	n := 0
@@ -98,7 +99,7 @@ func putBack(a *attempt) {
 	}
 	a.remark("replaced %d times in %s", n, d)
 	a.must(a.settle(settleTimeout))
-	a.Pause(2 * logInterval)
+	a.Pause(a.pause + time.Second) // another replica would follow
 	lines := a.logs.with(a.begin, recurs)
 	if len(lines) != 1 {
 		a.t.Fatalf("the line %q: got it %d times from the fleet, want once: %v", recurs, len(lines), lines)

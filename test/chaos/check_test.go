@@ -73,14 +73,15 @@ func (a *attempt) late() []measurement {
 }
 
 // stallExplains reports whether a stall can be the cause of all that went wrong: of
-// what came too late, and of creations that were lost by timeouts.
-func (a *attempt) stallExplains(stall time.Duration) bool {
+// what came too late, and of creations that were lost by timeouts. It is not of what failed otherwise, such as a
+// repair that never came.
+func (a *attempt) stallExplains(stall time.Duration, failed bool) bool {
 	late, lost := a.late(), a.unexplained()
 	tooShort := func(m measurement) bool { return stall < min(stalled, m.limit/2) }
 	otherwise := func(cause string) bool {
 		return stall < stalled || !strings.Contains(cause, "context deadline exceeded")
 	}
-	return !a.t.Failed() && len(late)+len(lost) > 0 &&
+	return !failed && len(late)+len(lost) > 0 &&
 		!slices.ContainsFunc(late, tooShort) && !slices.ContainsFunc(slices.Collect(maps.Keys(lost)), otherwise)
 }
 
@@ -142,6 +143,7 @@ func TestUnexplained(t *testing.T) {
 		cause    string
 		measured []measurement
 		stall    time.Duration
+		failed   bool
 		// want is how many lost creations nothing explains, repeat whether the stall explains all that went wrong.
 		want   int
 		repeat bool
@@ -161,6 +163,7 @@ func TestUnexplained(t *testing.T) {
 		"a repair too late while it did not":          {measured: late, stall: time.Second / 10},
 		"a repair too late, and an untrusted one":     {outcome: load.Refused, cause: untrusted, measured: late, stall: 2 * time.Second, want: 1},
 		"a repair in time":                            {measured: inTime, stall: 2 * time.Second},
+		"a repair too late, and one that never came":  {measured: late, stall: 2 * time.Second, failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &attempt{t: t, measured: tc.measured}
@@ -172,7 +175,7 @@ func TestUnexplained(t *testing.T) {
 			if got := a.unexplained(); len(got) != tc.want {
 				t.Errorf("got %v, want %d unexplained", got, tc.want)
 			}
-			if got := a.stallExplains(tc.stall); got != tc.repeat {
+			if got := a.stallExplains(tc.stall, tc.failed); got != tc.repeat {
 				t.Errorf("the stall explains all: got %v, want %v", got, tc.repeat)
 			}
 		})

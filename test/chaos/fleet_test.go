@@ -62,7 +62,6 @@ const overdueMetric = "sts_webhook_rotation_overdue_seconds"
 // Nothing may end; it is said, and the rotation follows when the right is back.
 func writesRefused(a *attempt) {
 	before := restarts(a.pods()...)
-	defer a.apply()
 	a.forbidWrites()
 	a.hit = time.Now()
 	if err := a.request(false, refusedFor); !errors.Is(err, context.DeadlineExceeded) {

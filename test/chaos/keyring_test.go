@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -138,4 +139,22 @@ func TestInspect(t *testing.T) {
 	if _, err := inspect(whole, "c.d.svc"); err == nil {
 		t.Error("a certificate for another name was taken for whole")
 	}
+	rotating := with(map[string][]byte{
+		caCert: slices.Concat(whole[caCert], other[caCert]), crt: slices.Concat(whole[crt], bridge(t, whole, other)),
+	})
+	if k2, err := inspect(rotating, name); err != nil || len(k2.cas) != 2 || k2.signer != k.signer {
+		t.Errorf("a rotation under way: got %+v, %v; want 2 CAs and signer %s", k2, err, k.signer)
+	}
+}
+
+// bridge is the CA of one keyring, signed by that of another.
+func bridge(t *testing.T, of, by map[string][]byte) []byte {
+	t.Helper()
+	ca, err := tls.X509KeyPair(of[caCert], of[caKey])
+	kit.Must(t, err)
+	issuer, err := tls.X509KeyPair(by[caCert], by[caKey])
+	kit.Must(t, err)
+	der, err := x509.CreateCertificate(rand.Reader, ca.Leaf, issuer.Leaf, ca.Leaf.PublicKey, issuer.PrivateKey)
+	kit.Must(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

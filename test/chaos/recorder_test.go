@@ -148,9 +148,6 @@ func (t *target) add(kind string, obj any, deleted bool) {
 	if object, err := meta.Accessor(obj); err == nil {
 		v.by, v.resourceVersion = newestManager(object.GetManagedFields()), object.GetResourceVersion()
 	}
-	if newest := t.seen.newest(kind); !deleted && !newest.deleted && newest.resourceVersion == v.resourceVersion {
-		return // a new list repeats it
-	}
 	if secret, ok := obj.(*corev1.Secret); ok && !deleted {
 		v.keyring, v.damage = inspect(secret.Data, t.dnsName())
 		_ = json.Unmarshal([]byte(secret.Annotations[recordAnnotation]), &v.rotation) // none, or a damaged one, is generation 0
@@ -162,6 +159,14 @@ func (t *target) add(kind string, obj any, deleted bool) {
 	}
 	t.seen.mu.Lock()
 	defer t.seen.mu.Unlock()
+	for _, newest := range slices.Backward(t.seen.versions) {
+		if newest.kind == kind {
+			if !deleted && !newest.deleted && newest.resourceVersion == v.resourceVersion {
+				return // a new list repeats it
+			}
+			break
+		}
+	}
 	t.seen.versions = append(t.seen.versions, v)
 }
 

@@ -117,7 +117,7 @@ func wrongClockReplica(a *attempt) {
 
 // removeSkewed gives ours its ordinary replicas again.
 func removeSkewed(a *attempt) {
-	a.scale(replicas)
+	defer a.scale(replicas) // also if it cannot be deleted
 	a.must(a.Client.AppsV1().Deployments(a.namespace).Delete(a.Ctx, skewedName, metav1.DeleteOptions{}))
 }
 

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -75,7 +76,7 @@ func (s *suite) run(t *testing.T, sc scenario) row {
 // try is attempt number n; false when it says nothing.
 func (s *suite) try(t *testing.T, sc scenario, n int) (row, bool) {
 	if sc.undo != nil {
-		defer sc.undo(&attempt{target: s.ours, t: t})
+		defer s.undo(t, sc.undo)
 	}
 	if sc.prepare != nil {
 		sc.prepare(&attempt{target: s.ours, t: t})
@@ -94,7 +95,7 @@ func (s *suite) try(t *testing.T, sc scenario, n int) (row, bool) {
 		}
 	}()
 	stall := s.observe(t, sc, attempts)
-	if n < maxAttempts && a.stallExplains(stall) {
+	if n < maxAttempts && a.stallExplains(stall, t.Failed()) {
 		t.Logf("repeated: the cluster took %.1f s for a pod that no webhook sees: %v %v", stall.Seconds(), a.late(), a.unexplained())
 		return row{}, false
 	}
@@ -111,6 +112,14 @@ func (s *suite) try(t *testing.T, sc scenario, n int) (row, bool) {
 	return s.row(t, sc, attempts), true
 }
 
+// undo makes good what a scenario did, also after an interrupt: a cluster that is kept is used again.
+func (s *suite) undo(t *testing.T, undo step) {
+	ctx := s.Ctx
+	s.Ctx = context.WithoutCancel(ctx)
+	defer func() { s.Ctx = ctx }()
+	undo(&attempt{target: s.ours, t: t})
+}
+
 // observe waits until all is well and carries out the injection under load. It returns
 // the longest time that the cluster took for a pod that no webhook sees.
 func (s *suite) observe(t *testing.T, sc scenario, attempts []*attempt) time.Duration {
@@ -125,10 +134,21 @@ func (s *suite) observe(t *testing.T, sc scenario, attempts []*attempt) time.Dur
 		Config: s.Cluster.RESTConfig(), Namespace: loadNamespace, OptIn: "seen-by-nobody",
 	}})
 	kit.Must(t, err)
-	defer canary.Stop()
+	finish := sync.OnceValue(func() time.Duration {
+		stall := longest(canary.Stop())
+		for _, a := range attempts {
+			a.stopLoad()
+			t.Logf("%s: %s", a.name, a.report)
+			for cause, n := range a.report.Causes() {
+				t.Logf("%s: %d times %s", a.name, n, cause)
+			}
+		}
+		t.Logf("longest creation of a pod that no webhook sees: %.1f s", stall.Seconds())
+		return stall
+	})
+	defer finish() // also if an injection ends the test
 	for _, a := range attempts {
 		a.startLoad()
-		defer a.stopLoad()
 	}
 	s.Pause(s.pause / 2)
 	if sc.cluster != nil {
@@ -148,16 +168,9 @@ func (s *suite) observe(t *testing.T, sc scenario, attempts []*attempt) time.Dur
 		})
 	}
 	all.Wait()
-	stall := longest(canary.Stop())
-	for _, a := range attempts {
-		a.stopLoad()
-		t.Logf("%s: %s", a.name, a.report)
-		for cause, n := range a.report.Causes() {
-			t.Logf("%s: %d times %s", a.name, n, cause)
-		}
-	}
+	stall := finish()
 	if t.Failed() {
-		t.Fatalf("longest creation of a pod that no webhook sees: %.1f s", stall.Seconds())
+		t.FailNow()
 	}
 	if sc.repair != nil {
 		sc.repair(attempts[0])

@@ -140,7 +140,8 @@ func lifeScenarios() []scenario {
 func fleetScenarios() []scenario {
 	return []scenario{
 		{
-			name: "a rotation requested while writes of the Secret are refused for 20 s",
+			name:    "a rotation requested while writes of the Secret are refused for 20 s",
+			prepare: (*attempt).apply, undo: (*attempt).apply,
 			ours: writesRefused, rotates: true, writes: 4, forbids: true, errors: []string{"forbidden"},
 		},
 		{

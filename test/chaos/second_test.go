@@ -73,8 +73,8 @@ func (a *attempt) removeSecond() {
 
 // removeSecondAndApply gives the configuration back to ours.
 func removeSecondAndApply(a *attempt) {
+	defer a.apply() // also if something cannot be removed
 	a.removeSecond()
-	a.apply()
 }
 
 // secondEntry installs the webhook a second time, with an entry of its own beside ours
@@ -96,6 +96,7 @@ func secondEntry(a *attempt) {
 	second := a.applySecond(dir)
 	var request errgroup.Group
 	request.Go(func() error { return second.request(false, requestTimeout) })
+	defer func() { _ = request.Wait() }() // also if the rotation fails: what follows is not to be disturbed
 	a.rotate()
 	a.must(request.Wait())
 	a.must(second.settle(settleTimeout))

@@ -34,7 +34,8 @@ func binaries(ctx context.Context, done step) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if exists(dir) {
+	missing := func(name string) bool { return !exists(filepath.Join(dir, name)) }
+	if !slices.ContainsFunc(programs, missing) {
 		return dir, nil
 	}
 	return dir, k.build(ctx, done, dir)

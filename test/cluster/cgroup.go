@@ -90,7 +90,7 @@ func (c *Cluster) makeGroups() error {
 		}
 		for _, part := range append([]string{""}, parts...) {
 			dir := filepath.Join(h.mount, c.group(part))
-			if err := os.Mkdir(dir, 0o755); err != nil {
+			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // a hierarchy may be mounted twice
 				return fmt.Errorf("create cgroup: %w", err)
 			}
 			if slices.Contains(h.options, "cpuset") {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -200,7 +201,9 @@ func (s *suite) testMissingSecret(t *testing.T) {
 		t.Fatalf("a Secret was applied: %s", out)
 	}
 	kit.Must(t, s.within(s.WaitRollout))
-	kit.Must(t, s.within(s.StartChecks)) // Ready replicas may still have to write the caBundle of the checks
+	ctx, cancel := context.WithTimeout(s.Ctx, 5*time.Second)
+	defer cancel()
+	kit.Must(t, s.StartChecks(ctx)) // Ready replicas may still have to write the caBundle of the checks
 	s.expectTrustedReplicas(t)
 	s.testSecret(t)
 	s.expectQuietLogs(t)

@@ -115,7 +115,11 @@ func (s *suite) testUnanswered(t *testing.T, namespace string) {
 			kit.Must(t, syscall.Kill(pid, sig))
 		}
 	}
-	defer signal(syscall.SIGCONT)
+	defer func() {
+		for _, pid := range pids { // whatever becomes of the others
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}()
 	signal(syscall.SIGSTOP)
 	took, refused, err := s.createMistake(s.Ctx, namespace)
 	signal(syscall.SIGCONT)

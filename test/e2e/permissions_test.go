@@ -81,6 +81,9 @@ func (s *suite) testPermissions(t *testing.T) {
 		if err := s.send(client, r); !apierrors.IsForbidden(err) {
 			t.Errorf("%s as the service account: got %v, want forbidden", r.what, err)
 		}
+		if err := s.send(s.Client, r); apierrors.IsForbidden(err) || err != nil && strings.Contains(err.Error(), "the server could not find the requested resource") {
+			t.Errorf("%s as administrator: got %v, want that there is such a request", r.what, err)
+		}
 	}
 }
 

@@ -21,9 +21,9 @@ const vanishedFor = time.Minute
 // testVanishedNode drops every packet of a node on which a replica runs: the apiserver's calls to that replica time out, until the
 // control plane takes the node for lost.
 func (s *suite) testVanishedNode(t *testing.T) {
-	s.leaveControlPlane(t)
 	what := fmt.Sprintf("The network of a node with a replica dropped for %s", vanishedFor)
 	s.withAndWithoutGate(t, what, func(t *testing.T, _ string) {
+		s.leaveControlPlane(t)
 		node := s.busiest(t).Spec.NodeName
 		kit.Must(t, s.Cluster.Isolate(s.Ctx, node))
 		reconnect := sync.OnceFunc(func() { kit.Must(t, s.Cluster.Reconnect(context.WithoutCancel(s.Ctx), node)) })

@@ -35,6 +35,9 @@ func (s *suite) underLoad(t *testing.T, what string, happens func()) load.Report
 	for _, sample := range r.Samples {
 		all = append(all, sample.Latency)
 	}
+	if len(all) == 0 {
+		t.Fatalf("%s: no pod was created", what)
+	}
 	slices.Sort(all)
 	s.Remark("%s: %d of %d creations lost, %d stored behind the gate; p99 %d ms.",
 		what, r.Lost(), len(r.Samples), r.Count(load.Gated), all[len(all)*99/100].Milliseconds())

@@ -53,5 +53,6 @@ func (s *suite) startLoadAt(t *testing.T, rate float64) *load.Run {
 	t.Helper()
 	run, err := load.Start(s.Ctx, load.Options{Target: load.Target{Config: s.Cluster.RESTConfig(), Namespace: namespace}, Rate: rate})
 	kit.Must(t, err)
+	t.Cleanup(func() { run.Stop() })
 	return run
 }

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -50,6 +51,10 @@ func (s *Suite) undo(t *testing.T, args ...string) {
 func suiteContext(t *testing.T, timeout time.Duration) context.Context {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), timeout, fmt.Errorf("the suite has taken %s", timeout))
 	t.Cleanup(cancel)
+	if end, ok := t.Deadline(); ok { // at which go test ends without any clean-up
+		ctx, cancel = context.WithDeadlineCause(ctx, end.Add(-2*time.Minute), errors.New("the end of go test's -timeout is near"))
+		t.Cleanup(cancel)
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	t.Cleanup(stop)
 	return ctx

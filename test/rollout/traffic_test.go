@@ -60,10 +60,21 @@ func (s *suite) startTraffic(t *testing.T, namespace string) *traffic {
 	ctx, end := context.WithCancel(s.Ctx)
 	r := &traffic{suite: s, namespace: namespace, begin: time.Now(), end: end, created: map[string]int{}, wrong: map[string]int{}}
 	factory := informers.NewSharedInformerFactoryWithOptions(s.Client, 0, informers.WithNamespace(namespace))
-	_, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+	pods := factory.Core().V1().Pods().Informer()
+	kit.Must(t, pods.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+		if ctx.Err() == nil { // pods may have come and gone until it lists them again
+			r.fail("the watch of pods broke: %v", err)
+		}
+	}))
+	_, err := pods.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(object any, before bool) {
 			if !before {
 				r.see(object.(*corev1.Pod))
+			}
+		},
+		UpdateFunc: func(old, object any) {
+			if pod := object.(*corev1.Pod); pod.UID != old.(*corev1.Pod).UID {
+				r.see(pod) // deleted and created anew
 			}
 		},
 	})

@@ -42,13 +42,16 @@ func (w *Webhook) SumOf(ctx context.Context, pod corev1.Pod, metric string, labe
 	if !found {
 		return 0, fmt.Errorf("read metrics of %s: there is no %s", pod.Name, metric)
 	}
-	total := 0.0
+	return sum(family, labels), nil
+}
+
+func sum(family *dto.MetricFamily, labels map[string]string) (total float64) {
 	for _, m := range family.Metric {
 		if carries(m, labels) {
 			total += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
-	return total, nil
+	return total
 }
 
 func carries(m *dto.Metric, labels map[string]string) bool {

@@ -59,6 +59,7 @@ func record(ctx context.Context, title string, args []string) (cast, error) {
 			c.events = append(c.events, event{time.Since(begin).Round(time.Millisecond), part})
 		}
 	}
+	_, _ = io.Copy(io.Discard, out) // after an error of the scanner the command goes on
 	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
 		return c, fmt.Errorf("record %s: %w", title, err)
 	}
