@@ -73,7 +73,7 @@ func (s *suite) awaitAlerts(t *testing.T, r *kit.Robot, verb string, wanted int)
 			first = time.Since(begin)
 		}
 		if len(heard) < wanted {
-			time.Sleep(800 * time.Millisecond)
+			s.Pause(2 * time.Second) // more denials a minute than a replica may report would fill its queue
 			return fmt.Errorf("the robot heard of %d replicas, want %d", len(heard), wanted)
 		}
 		return nil
