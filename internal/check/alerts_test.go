@@ -74,6 +74,9 @@ func TestAlertKey(t *testing.T) {
 		"no Secret inside the directory of one": {
 			deploymentWith(append(at("/etc", ""), corev1.VolumeMount{Name: "inner", MountPath: "/etc/dingtalk"}), secret()), SecretKey{},
 		},
+		"the same, named before it": {
+			deploymentWith(append([]corev1.VolumeMount{{Name: "inner", MountPath: "/etc/dingtalk"}}, at("/etc", "")...), secret()), SecretKey{},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := alertKey(test.deployment, file); got != test.want {
